@@ -1,0 +1,55 @@
+# Everything here needs Python 3.11 or later and make, nothing else.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+UNPINNED := build/unpinned.in
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo up test lint bench docs lock clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+install: $(STAMP) ## .venv with everything in it, from requirements.lock
+
+# pip compares every file with its pinned hash; --no-deps, because the lock is complete.
+$(STAMP): requirements.lock pyproject.toml client/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Streakline needs Python 3.11 or later: make PYTHON=python3.11 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e client -e .
+	@touch $(STAMP)
+
+demo: install ## the main job on a real history, in a minute
+	$(BIN)/streakline demo
+
+up: install ## servers, workers and scheduler until Ctrl-C
+	$(BIN)/streakline up
+
+test: install ## all tests, on embedded servers and on those that run here
+	$(BIN)/python -m pytest
+
+lint: install ## format, types and who may import whom
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: install ## rates, as ratios in one run and as figures: docs/benchmarks.md
+	$(BIN)/python -m tests.benchmarks
+
+docs: install ## the documentation in site/, strictly
+	$(BIN)/mkdocs build --strict --quiet
+
+lock: install ## requirements.lock anew from both pyproject.toml files
+	@mkdir -p build
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/python -c 'import tomllib; \
+	read = lambda path: tomllib.load(open(path, "rb")); \
+	root, client = read("pyproject.toml"), read("client/pyproject.toml"); \
+	wanted = root["project"]["dependencies"] + client["project"]["dependencies"] + root["dependency-groups"]["dev"] + ["pip"]; \
+	print("\n".join(line for line in wanted if not line.startswith("streakline==")))' > $(UNPINNED)
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url -o requirements.lock $(UNPINNED)
+
+clean: ## away with what was built, and with the embedded servers' data
+	rm -rf .venv .streakline .cache build dist site

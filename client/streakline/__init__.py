@@ -1,0 +1,12 @@
+"""Streakline's client: hand an app's events to the workers, and nothing else.
+
+from streakline import Client, Event
+
+client = Client("redis://localhost:6379/0")
+receipt = client.track("user-1", "lessons", key="lesson-812")
+"""
+
+from streakline.contract import Event, UserFields
+from streakline.errors import BrokerUnavailable, InvalidEvent, StreaklineError
+
+__all__ = ["BrokerUnavailable", "Event", "InvalidEvent", "StreaklineError", "UserFields"]

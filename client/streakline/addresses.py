@@ -1,0 +1,39 @@
+"""Where the broker is and where the rest of Redis is: the same answer for backends and workers."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+
+def place_redis(broker_url: str | None, redis_url: str | None) -> tuple[str | None, str | None]:
+    """Return the URLs of the broker and of everything else in Redis, given one or both of them.
+
+    The broker keeps a database number to itself (its maintenance looks through all keys of the
+    database it is in). Named once, a Redis serves as both: the broker in the database that the URL
+    names, the rest in the next one. So a backend and a worker that were given the same URL meet.
+
+    >>> place_redis(None, "redis://localhost:6379/0")
+    ('redis://localhost:6379/0', 'redis://localhost:6379/1')
+    >>> place_redis("amqp://localhost", "redis://localhost:6379/0")
+    ('amqp://localhost', 'redis://localhost:6379/0')
+    """
+    broker = broker_url or redis_url
+    redis = redis_url or (broker_url if is_redis(broker_url) else None)
+    if redis is not None and redis == broker:
+        redis = _next_database(redis)
+    return broker, redis
+
+
+def is_redis(url: str | None) -> bool:
+    """Tell whether a broker's URL is one of Redis (TCP, TLS or a Unix socket)."""
+    return url is not None and urlsplit(url).scheme in {"redis", "rediss", "unix"}
+
+
+def _next_database(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        query = dict(parse_qsl(parts.query))
+        query["db"] = str(int(query.get("db", "0")) + 1)
+        return f"unix://{parts.netloc}{parts.path}?{urlencode(query)}"
+    number = parts.path.strip("/")
+    return urlunsplit(parts._replace(path=f"/{int(number or 0) + 1}"))

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+HOME = ".streakline"
+"""Where the embedded servers keep their data, unless STREAKLINE_HOME says otherwise."""
+BROKER_URL_FILE = "broker-url"
+"""The file in that directory in which `streakline up` leaves the URL of its embedded broker."""
+
 
 def place_redis(broker_url: str | None, redis_url: str | None) -> tuple[str | None, str | None]:
     """Return the URLs of the broker and of everything else in Redis, given one or both of them.
@@ -27,6 +32,22 @@ def place_redis(broker_url: str | None, redis_url: str | None) -> tuple[str | No
 def is_redis(url: str | None) -> bool:
     """Tell whether a broker's URL is one of Redis (TCP, TLS or a Unix socket)."""
     return url is not None and urlsplit(url).scheme in {"redis", "rediss", "unix"}
+
+
+def without_password(url: str) -> str:
+    """Return the URL as errors and logs may show it.
+
+    >>> without_password("redis://app:secret@localhost:6379/0")
+    'redis://app:***@localhost:6379/0'
+    >>> without_password("unix:///run/valkey.sock?db=1&password=secret")
+    'unix:///run/valkey.sock?db=1&password=***'
+    """
+    parts = urlsplit(url)
+    user, has_password, _ = parts.netloc.rpartition("@")[0].partition(":")
+    host = parts.netloc.rpartition("@")[2]
+    netloc = f"{user}:***@{host}" if has_password else parts.netloc
+    query = [(name, "***" if name == "password" else text) for name, text in parse_qsl(parts.query)]
+    return urlunsplit(parts._replace(netloc=netloc, query=urlencode(query, safe="*/")))
 
 
 def _next_database(url: str) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from re import compile as pattern
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 HOME = ".streakline"
 """Where the embedded servers keep their data, unless STREAKLINE_HOME says otherwise."""
 BROKER_URL_FILE = "broker-url"
 """The file in that directory in which `streakline up` leaves the URL of its embedded broker."""
+
+_PASSWORD = pattern(r"(://[^/?#@:]*:)[^/?#]*(?=@)|([?&]password=)[^&]*")
 
 
 def place_redis(broker_url: str | None, redis_url: str | None) -> tuple[str | None, str | None]:
@@ -42,12 +45,7 @@ def without_password(url: str) -> str:
     >>> without_password("unix:///run/valkey.sock?db=1&password=secret")
     'unix:///run/valkey.sock?db=1&password=***'
     """
-    parts = urlsplit(url)
-    user, has_password, _ = parts.netloc.rpartition("@")[0].partition(":")
-    host = parts.netloc.rpartition("@")[2]
-    netloc = f"{user}:***@{host}" if has_password else parts.netloc
-    query = [(name, "***" if name == "password" else text) for name, text in parse_qsl(parts.query)]
-    return urlunsplit(parts._replace(netloc=netloc, query=urlencode(query, safe="*/")))
+    return _PASSWORD.sub(r"\1\2***", url)
 
 
 def _next_database(url: str) -> str:

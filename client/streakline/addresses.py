@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from re import compile as pattern
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from streakline.errors import AddressError
 
 HOME = ".streakline"
 """Where the embedded servers keep their data, unless STREAKLINE_HOME says otherwise."""
@@ -29,6 +33,29 @@ def place_redis(broker_url: str | None, redis_url: str | None) -> tuple[str | No
     redis = redis_url or (broker_url if is_redis(broker_url) else None)
     if redis is not None and redis == broker:
         redis = _next_database(redis)
+    return broker, redis
+
+
+def find_broker(environ: Mapping[str, str]) -> tuple[str, str | None]:
+    """Return the URLs of the broker and of the rest of Redis that the environment names.
+
+    It reads STREAKLINE_BROKER_URL and STREAKLINE_REDIS_URL; where neither is set, the embedded
+    broker that `streakline up` runs for STREAKLINE_HOME. Raises AddressError where there is none.
+    """
+    named = environ.get("STREAKLINE_BROKER_URL"), environ.get("STREAKLINE_REDIS_URL")
+    broker, redis = place_redis(*(url or None for url in named))
+    if broker is not None:
+        return broker, redis
+    note = Path(environ.get("STREAKLINE_HOME") or HOME, BROKER_URL_FILE)
+    try:
+        broker, redis = place_redis(note.read_text(encoding="utf-8").strip() or None, None)
+    except OSError:
+        broker = None
+    if broker is None:
+        raise AddressError(
+            "No broker is named: set STREAKLINE_BROKER_URL (redis://... or amqp://...), or run "
+            f"`streakline up`, which writes the address of its own to {note}"
+        )
     return broker, redis
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, TypeAlias
-from uuid import UUID
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
+from uuid import UUID, uuid4
 
 from streakline.errors import InvalidEvent
 from streakline.fields import (
@@ -52,8 +52,10 @@ __all__ = [
     "VALUE_MAX",
     "VALUE_PLACES_MAX",
     "Event",
+    "EventOptions",
     "Number",
     "UserFields",
+    "UserOptions",
     "check_zone",
     "decimal_text",
     "instant_text",
@@ -75,6 +77,25 @@ AHEAD_MAX = timedelta(minutes=5)
 
 Number: TypeAlias = Decimal | int | float | str
 """What a value may be given as; it is kept as a Decimal."""
+
+
+class UserOptions(TypedDict, total=False):
+    """What `identify` takes by name: the fields of UserFields."""
+
+    tz: str | None
+    email: str | None
+    name: str | None
+    attributes: Mapping[str, str]
+
+
+class EventOptions(TypedDict, total=False):
+    """What `track` takes by name beside user and metric: the other fields of Event."""
+
+    value: Number
+    key: str | None
+    occurred_at: datetime | None
+    attributes: Mapping[str, str]
+    user: UserFields | Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +218,14 @@ class Event:
                 f"{instant_text(self.occurred_at)} is more than 5 minutes ahead of "
                 f"{instant_text(now)}; check the clock that made it",
             )
+
+    def keyed(self) -> Event:
+        """Return the event with a key of its own, so that sending it again is the same event."""
+        return self if self.key is not None else replace(self, key=uuid4().hex)
+
+    def fixed(self, received_at: datetime) -> Event:
+        """Return the event as having occurred at `received_at`, unless it says when it did."""
+        return self if self.occurred_at is not None else replace(self, occurred_at=received_at)
 
     @property
     def id(self) -> str:

@@ -1,0 +1,47 @@
+-- Check, enqueue, mark: one message put on a Dramatiq queue unless some of its events were seen.
+--
+-- KEYS
+--   1  $namespace:$queue         list of message ids             (as in Dramatiq's dispatch.lua)
+--   2  $namespace:$queue.msgs    hash of message id -> message   (as in Dramatiq's dispatch.lua)
+--   3  $namespace:seen:$slot     set of fingerprints marked in this slot; written
+--   4  $namespace:seen:$slot-1   set of fingerprints marked in the slot before; read only
+-- ARGV
+--   1  message id    2  message    3  seconds that a slot is kept    4  "1": check first
+--   5… fingerprints of the message's events, as far as they have one
+--
+-- Returns the fingerprints seen before; if there are any, nothing was changed.
+--
+-- Unlike dispatch.lua it leaves $namespace:__heartbeats__ alone: those are for who takes messages
+-- off the queue, and maintenance runs KEYS once for each of them that has died.
+
+local queue, messages, seen_now, seen_before = unpack(KEYS)
+local id, message, seen_seconds, check = unpack(ARGV, 1, 4)
+local fingerprints = { unpack(ARGV, 5) }
+
+-- The same call again, because its answer was lost on the way: the message is on the queue.
+if redis.call("hexists", messages, id) == 1 then
+    return {}
+end
+
+if check == "1" and #fingerprints > 0 then
+    local seen = {}
+    local now = redis.call("smismember", seen_now, unpack(fingerprints))
+    local before = redis.call("smismember", seen_before, unpack(fingerprints))
+    for i, fingerprint in ipairs(fingerprints) do
+        if now[i] == 1 or before[i] == 1 then
+            seen[#seen + 1] = fingerprint
+        end
+    end
+    if #seen > 0 then
+        return seen
+    end
+end
+
+redis.call("hset", messages, id, message)
+redis.call("rpush", queue, id)
+
+if #fingerprints > 0 then
+    redis.call("sadd", seen_now, unpack(fingerprints))
+    redis.call("expire", seen_now, seen_seconds)
+end
+return {}

@@ -1,0 +1,141 @@
+"""A queue in RabbitMQ: Dramatiq's own broker, with every publication confirmed.
+
+What was seen lately is kept in a Redis, if one is named: asked first, marked after RabbitMQ has
+confirmed. It is a courtesy. Without a Redis, or while it is down, every event goes to the queue
+and Postgres alone tells repeats apart; receipts then say `duplicate=False`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from time import monotonic
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from dramatiq import Middleware
+from dramatiq.brokers.rabbitmq import RabbitmqBroker
+from dramatiq.errors import ConnectionError as DramatiqConnectionError
+from pika.exceptions import AMQPError  # type: ignore[import-untyped]  # pika carries no types
+from redis import Redis, RedisError
+
+from streakline.addresses import without_password
+from streakline.messages import JsonMessage, events_message, users_message
+from streakline.redis_connection import SEEN_SECONDS, open_redis, seen_keys
+from streakline.transport import Pending, not_confirmed
+
+LIMITS = {"socket_timeout": "2", "stack_timeout": "4", "blocked_connection_timeout": "5"}
+"""Seconds: to connect, to connect in full, and to wait while RabbitMQ has run out of room."""
+FILTER_PAUSE_SECONDS = 30.0
+"""How long a Redis that failed is left alone, so that each call does not wait for it anew."""
+
+_log = logging.getLogger("streakline")
+_Answer = TypeVar("_Answer")
+
+
+def open_rabbitmq(url: str, middleware: Sequence[Middleware] = ()) -> RabbitmqBroker:
+    """Return the broker as backends and workers both must declare it: same queues, same arguments.
+
+    The arguments of the queues are Dramatiq's own; RabbitMQ refuses a queue declared otherwise.
+    """
+    return RabbitmqBroker(
+        url=";".join(map(_limited, url.split(";"))),
+        confirm_delivery=True,
+        middleware=list(middleware),
+    )
+
+
+class RabbitmqTransport:
+    """Sends to the queue that Dramatiq's RabbitmqBroker reads; one connection for each thread."""
+
+    def __init__(self, broker_url: str, redis_url: str | None, namespace: str) -> None:
+        self._broker_url = broker_url
+        self._broker = open_rabbitmq(broker_url)
+        self._seen = _SeenFilter(redis_url, namespace) if redis_url else None
+
+    def send_events(self, pending: Sequence[Pending], received_at: datetime, /) -> set[bytes]:
+        """As Transport says; of two equal calls at once both may go to the queue."""
+        fingerprints = [one.fingerprint for one in pending if one.fingerprint is not None]
+        seen = self._seen.check(fingerprints, received_at) if self._seen else set()
+        unseen = [one.event for one in pending if one.fingerprint not in seen]
+        if unseen:
+            self._enqueue(events_message(unseen, received_at))
+            if self._seen:
+                self._seen.mark([one for one in fingerprints if one not in seen], received_at)
+        return seen
+
+    def send_users(self, users: Sequence[dict[str, Any]], received_at: datetime, /) -> None:
+        """As Transport says."""
+        self._enqueue(users_message(users, received_at))
+
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        self._broker.close()
+        if self._seen:
+            self._seen.close()
+
+    def _enqueue(self, message: JsonMessage) -> None:
+        try:
+            self._broker.enqueue(message)
+        except (DramatiqConnectionError, AMQPError, OSError) as error:
+            raise not_confirmed(self._broker_url, error) from error
+
+
+class _SeenFilter:
+    """What was seen lately, in a Redis that may fail: then nothing was seen."""
+
+    def __init__(self, redis_url: str, namespace: str) -> None:
+        self._url = redis_url
+        self._namespace = namespace
+        self._redis = open_redis(redis_url)
+        self._paused_until = 0.0
+
+    def check(self, fingerprints: Sequence[bytes], now: datetime) -> set[bytes]:
+        def ask(redis: Redis) -> set[bytes]:
+            found: set[bytes] = set()
+            for key in seen_keys(self._namespace, now):
+                # redis-py's synchronous and asynchronous clients share this signature.
+                answers: Any = redis.smismember(key, list(fingerprints))
+                found.update(
+                    one for one, answer in zip(fingerprints, answers, strict=True) if answer
+                )
+            return found
+
+        return self._try(ask, set()) if fingerprints else set()
+
+    def mark(self, fingerprints: Sequence[bytes], now: datetime) -> None:
+        def tell(redis: Redis) -> None:
+            key = seen_keys(self._namespace, now)[0]
+            with redis.pipeline() as pipeline:
+                pipeline.sadd(key, *fingerprints)
+                pipeline.expire(key, SEEN_SECONDS)
+                pipeline.execute()
+
+        if fingerprints:
+            self._try(tell, None)
+
+    def close(self) -> None:
+        self._redis.close()
+
+    def _try(self, call: Callable[[Redis], _Answer], otherwise: _Answer) -> _Answer:
+        if monotonic() < self._paused_until:
+            return otherwise
+        try:
+            return call(self._redis)
+        except (RedisError, OSError) as error:
+            self._paused_until = monotonic() + FILTER_PAUSE_SECONDS
+            _log.warning(
+                "Redis at %s does not answer (%s); repeats go to the queue for %d s",
+                without_password(self._url),
+                error,
+                FILTER_PAUSE_SECONDS,
+            )
+            return otherwise
+
+
+def _limited(url: str) -> str:
+    """Return the URL with limits on waiting; those that it names itself stay."""
+    parts = urlsplit(url)
+    query = {**LIMITS, **dict(parse_qsl(parts.query))}
+    return urlunsplit(parts._replace(query=urlencode(query)))

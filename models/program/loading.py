@@ -15,7 +15,7 @@ from models.program.lines import Lines
 from models.program.problems import Found, read_problems
 from models.program.references import check_program, declared_names
 from models.program.schema import Program
-from models.program.table import place_text
+from models.program.table import Loc, place_text
 
 PROGRAM_BYTES_MAX = 1024 * 1024
 
@@ -77,7 +77,7 @@ def _parse(text: str, source: str) -> dict[str, Any]:
         return tomllib.loads(text, parse_float=_read_float)
     except RecursionError:
         raise _unreadable(source, "is nested too deeply to be a program") from None
-    except ValueError as error:
+    except tomllib.TOMLDecodeError as error:
         message = str(error)
         position = _POSITION.search(message)
         problem = Problem(
@@ -87,6 +87,8 @@ def _parse(text: str, source: str) -> dict[str, Any]:
             column=int(position[2]) if position else None,
         )
         raise ProgramError(source, [problem]) from None
+    except ValueError:  # Python's own limit on digits
+        raise _unreadable(source, "has a number with more digits than can be read") from None
 
 
 def _read_float(digits: str) -> Decimal:
@@ -109,15 +111,22 @@ def _validate(raw: dict[str, Any]) -> tuple[Program, list[Found]]:
 
 def _sound_part(raw: dict[str, Any], found: list[Found]) -> dict[str, Any]:
     """Leave out every named thing with a problem, so that the rest can still be checked."""
-    broken = {loc[:2] for loc, _ in found}
-    sections = {loc[0] for loc in broken if len(loc) == 1 or loc[0] in {"app", "emails"}}
-    sound: dict[str, Any] = {"app": {"name": "?"}}
-    for section, content in raw.items():
-        if section in sections:
-            continue
-        sound[section] = (
-            {name: value for name, value in content.items() if (section, name) not in broken}
-            if isinstance(content, dict)
-            else content
-        )
-    return sound
+    sound = _without(raw, {_thing(loc) for loc, _ in found})
+    return {"app": {"name": "?"}} | sound
+
+
+def _thing(loc: Loc) -> Loc:
+    """Return the path of the smallest thing around a problem that can be left out."""
+    if loc[0] in {"app", "emails"}:
+        return loc[:1]
+    if loc[0] == "points" and len(loc) > 3 and loc[2] in {"triggers", "boosts"}:
+        return loc[:4]
+    return loc[:2]
+
+
+def _without(table: dict[str, Any], broken: set[Loc], around: Loc = ()) -> dict[str, Any]:
+    return {
+        key: _without(value, broken, (*around, key)) if isinstance(value, dict) else value
+        for key, value in table.items()
+        if (*around, key) not in broken
+    }

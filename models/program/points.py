@@ -8,7 +8,6 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from annotated_types import Le
 from pydantic import Field
 
 from models.program.table import Fault, Reference, Table, UserWhere, Where
@@ -20,6 +19,7 @@ from models.program.values import (
     Positive,
     PositiveDuration,
     Text,
+    at_most,
 )
 
 MULTIPLIER_MAX = Decimal(1000)
@@ -109,7 +109,7 @@ Trigger = Annotated[
 class Boost(Table):
     """Multiplies what is earned while it is in force; boosts multiply each other (S32)."""
 
-    multiplier: Annotated[Positive, Le(MULTIPLIER_MAX)]
+    multiplier: Annotated[Positive, at_most(MULTIPLIER_MAX)]
     """2 doubles, 0.5 halves."""
     from_: Day | None = Field(default=None, alias="from")
     """The first of the user's local dates on which it is in force; left out, since ever."""

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from models.program.emails import Emails
+from models.program.emails import Email, Emails
 from models.program.schema import Program
 from models.program.table import Loc
 from streakline.contract import nearest
@@ -38,11 +38,11 @@ def _read_problem(details: ErrorDetails) -> Found:
     if kind in {"union_tag_invalid", "union_tag_not_found"}:
         return (*loc, _DISCRIMINATOR), _tag_text(details, schema, loc)
     if kind == "extra_forbidden":
-        return loc, f"unknown key{nearest(str(loc[-1]), _keys(around))}"
+        return loc, _unknown_key_text(str(loc[-1]), _keys(around))
     if kind == "literal_error":
         return loc, _choice_text(details["input"], [str(name) for name in _choices(schema)])
     text = _TEXTS.get(kind)
-    return loc, text(details) if text else details["msg"]
+    return loc, (text(details) if text else details["msg"]) + _setting_hint(kind, loc)
 
 
 def _follow(steps: tuple[str | int, ...]) -> tuple[Loc, Any, Any]:
@@ -84,13 +84,9 @@ def _inside(schema: Any, step: str | int) -> Any:
         for name, field in schema.model_fields.items():
             if step == (field.alias or name):
                 return field.annotation
-        return _extra(schema)
+        return Email if schema is Emails else None
     args = get_args(schema)
     return args[-1] if get_origin(schema) is dict else args[0] if args else None
-
-
-def _extra(table: type[BaseModel]) -> Any:
-    return get_args(Emails.__annotations__["__pydantic_extra__"])[1] if table is Emails else None
 
 
 def _fields(schema: Any) -> dict[str, Any]:
@@ -106,12 +102,21 @@ def _choices(schema: Any) -> Iterator[Any]:
         yield from get_args(schema)
 
 
+def _unknown_key_text(key: str, known: list[str]) -> str:
+    return "unknown key" + (nearest(key, known) or f"; the keys here are {', '.join(known)}")
+
+
+def _setting_hint(kind: str, loc: Loc) -> str:
+    """Return what a setting of `[emails]` may have been meant to be: all else there is an email."""
+    meant = kind in {"model_attributes_type", "union_tag_not_found"} and loc[:1] == ("emails",)
+    return nearest(str(loc[-1]), _keys(Emails)) if meant else ""
+
+
 def _tag_text(details: ErrorDetails, schema: Any, loc: Loc) -> str:
     names = list(_members(schema))
     if details["type"] == "union_tag_invalid":
         return _choice_text(details["ctx"]["tag"], names)
-    hint = nearest(str(loc[-1]), _keys(Emails)) if loc[:1] == ("emails",) else ""
-    return f"is missing; say one of {', '.join(names)}{hint}"
+    return f"is missing; say one of {', '.join(names)}{_setting_hint(details['type'], loc)}"
 
 
 def _choice_text(value: object, names: list[str]) -> str:
@@ -143,7 +148,6 @@ _TEXTS: dict[str, Callable[[ErrorDetails], str]] = {
     "int_type": _must_be("a whole number"),
     "bool_type": _must_be("true or false"),
     "date_type": _must_be("a date such as 2027-01-31, without quotes"),
-    "greater_than": _limit("greater than", "gt"),
     "greater_than_equal": _limit("at least", "ge"),
     "less_than_equal": _limit("at most", "le"),
     "too_short": lambda _: "must not be empty",

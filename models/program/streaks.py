@@ -6,17 +6,18 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated, Literal, get_args
 
-from annotated_types import Le, MinLen
+from annotated_types import MinLen
 
 from models.program.table import Fault, OrderFree, Reference, Table
 from models.program.values import (
     Count,
-    CountOrNone,
+    CountOrZero,
     Duration,
     Name,
     Positive,
     Text,
     Weekday,
+    at_most,
 )
 
 GRACE_DAYS_MAX = 7
@@ -25,7 +26,7 @@ GRACE_DAYS_MAX = 7
 class Freezes(Table):
     """Each holds the streak over one missed period (S23, S24)."""
 
-    start: CountOrNone = 0
+    start: CountOrZero = 0
     """Given at sign-up."""
     max: Count
     """The most that a user can have."""
@@ -56,7 +57,7 @@ class Streak(Table):
     """What a period needs: metrics with their thresholds."""
     days_off: Annotated[tuple[Weekday, ...], OrderFree] = ()
     """Weekdays on which nothing need be done; daily streaks only."""
-    grace: Annotated[Duration, Le(timedelta(days=GRACE_DAYS_MAX))] = timedelta(0)
+    grace: Annotated[Duration, at_most(timedelta(days=GRACE_DAYS_MAX))] = timedelta(0)
     """How long after its end a period closes (S25)."""
     freezes: Freezes | None = None
     """Left out, there are none."""

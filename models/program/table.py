@@ -36,7 +36,7 @@ class Reference:
 class Table(BaseModel):
     """One table of the file. Frozen; a key that it does not know is refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     def faults(self) -> Iterator[Fault]:
         """Yield what is wrong beyond the type of each key."""

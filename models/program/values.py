@@ -12,10 +12,10 @@ import re
 from datetime import date, time, timedelta
 from decimal import Decimal
 from email.utils import parseaddr
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Le
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, Strict
 
 from streakline.contract import (
@@ -37,6 +37,7 @@ _NAME = re.compile(rf"[a-z0-9][a-z0-9_-]{{0,{NAME_LENGTH_MAX - 1}}}")
 _DURATION = re.compile(r"([0-9]{1,7})([mhdw])")
 _TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+Amount = TypeVar("Amount", Decimal, timedelta)
 _UNITS = {
     "m": timedelta(minutes=1),
     "h": timedelta(hours=1),
@@ -108,6 +109,30 @@ def _read_time(value: object) -> time:
     return time(int(found[1]), int(found[2]))
 
 
+def _over_zero(value: Amount) -> Amount:
+    if value <= type(value)(0):
+        raise ValueError("must be more than 0")
+    return value
+
+
+def _not_under_zero(value: Amount) -> Amount:
+    if value < type(value)(0):
+        raise ValueError("must not be less than 0")
+    return value
+
+
+def at_most(limit: Amount) -> AfterValidator:
+    """Mark a number or a duration that must not be over a limit."""
+
+    def check(value: Amount) -> Amount:
+        if value > limit:
+            text = duration_text(limit) if isinstance(limit, timedelta) else decimal_text(limit)
+            raise ValueError(f"must be at most {text}")
+        return value
+
+    return AfterValidator(check)
+
+
 def _check_zone(name: str) -> str:
     try:
         check_zone("zone", name)
@@ -156,19 +181,23 @@ Number = Annotated[
     BeforeValidator(_read_number),
     PlainSerializer(decimal_text, return_type=str, when_used="json"),
 ]
-Positive = Annotated[Number, Gt(Decimal(0))]
-NotNegative = Annotated[Number, Ge(Decimal(0))]
-Percent = Annotated[Number, Ge(Decimal(0)), Le(Decimal(100))]
+Positive = Annotated[Number, AfterValidator(_over_zero)]
+NotNegative = Annotated[Number, AfterValidator(_not_under_zero)]
+Percent = Annotated[NotNegative, at_most(Decimal(100))]
 Count = Annotated[int, Strict(), Ge(1), Le(COUNT_MAX)]
-CountOrNone = Annotated[int, Strict(), Ge(0), Le(COUNT_MAX)]
+CountOrZero = Annotated[int, Strict(), Ge(0), Le(COUNT_MAX)]
 Duration = Annotated[
     timedelta,
     BeforeValidator(_read_duration),
     PlainSerializer(duration_text, return_type=str, when_used="json"),
 ]
 """A whole number with `m`, `h`, `d` or `w`: minutes, hours, days of 24 hours, weeks of 7 days."""
-PositiveDuration = Annotated[Duration, Gt(timedelta(0))]
-TimeOfDay = Annotated[time, BeforeValidator(_read_time)]
+PositiveDuration = Annotated[Duration, AfterValidator(_over_zero)]
+TimeOfDay = Annotated[
+    time,
+    BeforeValidator(_read_time),
+    PlainSerializer(lambda moment: f"{moment:%H:%M}", return_type=str, when_used="json"),
+]
 Zone = Annotated[str, Strict(), AfterValidator(_check_zone)]
 Attributes = Annotated[dict[str, str], AfterValidator(_check_attributes)]
 Sender = Annotated[Text, AfterValidator(_check_sender)]

@@ -247,11 +247,11 @@ class Event:
 
 _USER_FIELDS = ("tz", "email", "name", "attributes")
 _EVENT_FIELDS = ("user_id", "metric", "value", "key", "occurred_at", "attributes", "user")
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def _digest(parts: list[Any]) -> bytes:
-    text = json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
-    return blake2b(text.encode(), digest_size=16).digest()
+    return blake2b(_JSON.encode(parts).encode(), digest_size=16).digest()
 
 
 def _read_user(data: object) -> UserFields:

@@ -18,11 +18,6 @@ local queue, messages, seen_now, seen_before = unpack(KEYS)
 local id, message, seen_seconds, check = unpack(ARGV, 1, 4)
 local fingerprints = { unpack(ARGV, 5) }
 
--- The same call again, because its answer was lost on the way: the message is on the queue.
-if redis.call("hexists", messages, id) == 1 then
-    return {}
-end
-
 if check == "1" and #fingerprints > 0 then
     local seen = {}
     local now = redis.call("smismember", seen_now, unpack(fingerprints))
@@ -33,15 +28,20 @@ if check == "1" and #fingerprints > 0 then
         end
     end
     if #seen > 0 then
-        return seen
+        -- Marked by this very call, whose answer was lost on the way? Then nobody saw it before.
+        return redis.call("hexists", messages, id) == 1 and {} or seen
     end
 end
 
-redis.call("hset", messages, id, message)
-redis.call("rpush", queue, id)
+-- Not set anew: redis-py repeats a call whose answer was lost.
+if redis.call("hsetnx", messages, id, message) == 1 then
+    redis.call("rpush", queue, id)
+end
 
 if #fingerprints > 0 then
     redis.call("sadd", seen_now, unpack(fingerprints))
-    redis.call("expire", seen_now, seen_seconds)
+    if redis.call("ttl", seen_now) < 0 then
+        redis.call("expire", seen_now, seen_seconds)
+    end
 end
 return {}

@@ -50,7 +50,8 @@ def instant_text(instant: datetime) -> str:
     >>> instant_text(datetime(2026, 11, 23, 9, tzinfo=UTC))
     '2026-11-23T09:00:00Z'
     """
-    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    utc = instant if instant.tzinfo is UTC else instant.astimezone(UTC)
+    return utc.isoformat().replace("+00:00", "Z")
 
 
 def read_instant(field: str, text: object) -> datetime:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from dramatiq.encoder import JSONEncoder
 from dramatiq.message import Message
 
 from streakline.contract import (
@@ -17,7 +17,7 @@ from streakline.contract import (
     instant_text,
 )
 
-_JSON = JSONEncoder()
+_JSON = json.JSONEncoder(separators=(",", ":"))
 
 
 class JsonMessage(Message[None]):
@@ -25,7 +25,7 @@ class JsonMessage(Message[None]):
 
     def encode(self) -> bytes:
         """Return the message as the workers read it."""
-        return _JSON.encode(self.asdict())
+        return _JSON.encode(self.asdict()).encode()
 
 
 def events_message(events: Iterable[Event], received_at: datetime) -> JsonMessage:

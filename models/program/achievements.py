@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from annotated_types import MinLen
 from pydantic import Field
 
 from models.program.table import OrderFree, Reference, Table, UserWhere, Where
@@ -84,7 +83,7 @@ class CollectionAchievement(AchievementTable):
     """All of other achievements are complete."""
 
     on: Literal["achievements"]
-    all: Annotated[tuple[Name, ...], MinLen(1), OrderFree]
+    all: Annotated[tuple[Name, ...], Field(min_length=1), OrderFree]
     """Which ones."""
     where: UserWhere = Field(default_factory=UserWhere)
     """Which users can complete it."""

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from annotated_types import MinLen
 from pydantic import ConfigDict, Field
 
 from models.program.table import Fault, OrderFree, Reference, Table
@@ -106,7 +105,7 @@ class InactiveEmail(EmailTable):
     """A user has not been seen for some days: come back."""
 
     on: Literal["inactive"]
-    days: Annotated[tuple[Count, ...], MinLen(1), OrderFree] = (3, 7, 14, 30)
+    days: Annotated[tuple[Count, ...], Field(min_length=1), OrderFree] = (3, 7, 14, 30)
     """After how many days."""
 
 

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from annotated_types import MaxLen
 from pydantic import AfterValidator, Field, Strict, model_validator
 
 from models.program.cron import read_cron
 from models.program.table import Fault, Reference, Table, Texts, UserWhere
-from models.program.values import Count, Duration, Name, Text, Zone
+from models.program.values import USERS_OWN_CLOCK, Clock, Count, Duration, Name, Text
 
 SEGMENT_ATTRIBUTES_MAX = 5
 """Boards multiply with each attribute: one for every combination of values."""
@@ -69,9 +68,9 @@ class Leaderboard(Table):
     cron: Cron | None = None
     """For `period = "cron"`: a run ends and the next begins whenever it says. In five fields:
     minute, hour, day of the month, month, day of the week (0 is Sunday)."""
-    clock: Literal["user"] | Zone = "UTC"
+    clock: Clock = "UTC"
     """One zone for all, or `user` for each user's own (S42); left out, the program's zone."""
-    segment_by: Annotated[Texts, MaxLen(SEGMENT_ATTRIBUTES_MAX)] = ()
+    segment_by: Annotated[Texts, Field(max_length=SEGMENT_ATTRIBUTES_MAX)] = ()
     """User attributes: one board for each combination of their values, and one for all (S45)."""
     where: UserWhere = Field(default_factory=UserWhere)
     """Which users take part."""
@@ -96,7 +95,7 @@ class Leaderboard(Table):
             yield "cron", "is missing; with period = 'cron' say when, such as '0 18 * * fri'"
         if self.period != "cron" and self.cron is not None:
             yield "cron", f"means nothing with period = {self.period!r}; use period = 'cron'"
-        if self.period == "cron" and self.clock == "user":
+        if self.period == "cron" and self.clock == USERS_OWN_CLOCK:
             yield "clock", "a cron expression needs one zone for all, such as 'Europe/Paris'"
         yield from self._meaningless()
 

@@ -51,7 +51,7 @@ _PENDING = (
         table=Metric,
         key="aggregate",
         used=lambda metric: metric.aggregate != "sum",
-        text="only sums are kept yet; values of this metric are added up",
+        text="only sums are kept yet",
     ),
     _Pending(
         table=Metric,
@@ -115,7 +115,7 @@ _PENDING = (
         table=MetricTrigger,
         key="where.user",
         used=lambda trigger: trigger.where.user,
-        text="users are not filtered yet, so that nobody earns this",
+        text="users are not filtered yet",
     ),
     _Pending(table=Boost, text="points are not boosted yet"),
     _Pending(table=AchievementTable, text="achievements are not completed yet"),
@@ -153,7 +153,7 @@ _PENDING = (
         table=Leaderboard,
         key="size",
         used=lambda board: board.size,
-        text="the list is only limited by the reader yet",
+        text="only the reader limits the list yet",
     ),
     _Pending(
         table=Emails,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated, Literal, get_args
 
-from annotated_types import MinLen
+from pydantic import Field
 
 from models.program.table import Fault, OrderFree, Reference, Table
 from models.program.values import (
@@ -53,7 +53,7 @@ class Streak(Table):
     """The length of a period."""
     mode: Literal["any", "all"] = "any"
     """Whether one of the metrics must reach its threshold, or all of them (S20)."""
-    metrics: Annotated[dict[Name, Positive], MinLen(1)]
+    metrics: Annotated[dict[Name, Positive], Field(min_length=1)]
     """What a period needs: metrics with their thresholds."""
     days_off: Annotated[tuple[Weekday, ...], OrderFree] = ()
     """Weekdays on which nothing need be done; daily streaks only."""

@@ -15,8 +15,7 @@ from email.utils import parseaddr
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from annotated_types import Ge, Le
-from pydantic import AfterValidator, BeforeValidator, PlainSerializer, Strict
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Strict
 
 from streakline.contract import (
     ID_LENGTH_MAX,
@@ -30,6 +29,7 @@ from streakline.errors import InvalidEvent
 
 NAME_LENGTH_MAX = 64
 COUNT_MAX = 1_000_000
+USERS_OWN_CLOCK = "user"
 DURATION_DAYS_MAX = 3660
 """About ten years: no calendar sum with it leaves the range of dates."""
 
@@ -75,7 +75,7 @@ def _read_number(value: object) -> Decimal:
         raise ValueError(f"is beyond {VALUE_MAX}, the largest number that is exact")
     if number != round(number, VALUE_PLACES_MAX):
         raise ValueError(f"has more than {VALUE_PLACES_MAX} decimal places")
-    return number
+    return Decimal(decimal_text(number))  # 1e3 is 1000 from here on
 
 
 def _read_duration(value: object) -> timedelta:
@@ -141,6 +141,10 @@ def _check_zone(name: str) -> str:
     return name
 
 
+def _check_clock(name: str) -> str:
+    return name if name == USERS_OWN_CLOCK else _check_zone(name)
+
+
 def _check_attributes(attributes: dict[str, str]) -> dict[str, str]:
     try:
         UserFields(attributes=attributes)
@@ -184,8 +188,8 @@ Number = Annotated[
 Positive = Annotated[Number, AfterValidator(_over_zero)]
 NotNegative = Annotated[Number, AfterValidator(_not_under_zero)]
 Percent = Annotated[NotNegative, at_most(Decimal(100))]
-Count = Annotated[int, Strict(), Ge(1), Le(COUNT_MAX)]
-CountOrZero = Annotated[int, Strict(), Ge(0), Le(COUNT_MAX)]
+Count = Annotated[int, Strict(), Field(ge=1, le=COUNT_MAX)]
+CountOrZero = Annotated[int, Strict(), Field(ge=0, le=COUNT_MAX)]
 Duration = Annotated[
     timedelta,
     BeforeValidator(_read_duration),
@@ -199,6 +203,8 @@ TimeOfDay = Annotated[
     PlainSerializer(lambda moment: f"{moment:%H:%M}", return_type=str, when_used="json"),
 ]
 Zone = Annotated[str, Strict(), AfterValidator(_check_zone)]
+Clock = Annotated[str, Strict(), AfterValidator(_check_clock)]
+"""A zone, or `user`: each user's own."""
 Attributes = Annotated[dict[str, str], AfterValidator(_check_attributes)]
 Sender = Annotated[Text, AfterValidator(_check_sender)]
 Url = Annotated[Text, AfterValidator(_check_url)]

@@ -15,7 +15,7 @@ from uuid import uuid4
 import pytest
 
 from tests import servers
-from worker.embedded import embedded_servers
+from worker.embedded import embedded_postgres, embedded_valkey
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -34,17 +34,15 @@ def home() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def valkey_url(home: Path) -> Iterator[str]:
     """URL of an embedded Valkey, database 0 (`place_redis` takes 1 as well)."""
-    with embedded_servers(home, postgres=False) as addresses:
-        assert addresses.redis_url is not None
-        yield addresses.redis_url
+    with embedded_valkey(home) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
 def postgres_url(home: Path) -> Iterator[str]:
     """URL of an embedded Postgres, of a superuser and a database that holds nothing."""
-    with embedded_servers(home, valkey=False, postgres_settings=servers.FAST_POSTGRES) as addresses:
-        assert addresses.database_url is not None
-        yield addresses.database_url
+    with embedded_postgres(home, settings=servers.FAST_POSTGRES) as url:
+        yield url
 
 
 @pytest.fixture

@@ -25,12 +25,9 @@ from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import make_url
 
+from models.database import open_engine
+from models.migrations import upgrade
 from worker.embedded import stop_if_unused
-
-try:
-    from models.migrations import upgrade  # type: ignore[attr-defined,unused-ignore] # see below
-except ImportError:  # until the migrations are there
-    upgrade = None
 
 HOME_PREFIX = "streakline-test-"
 FRESH_SECONDS = 60  # a home younger than this may be one that is just being made
@@ -92,8 +89,9 @@ def fresh_database(admin_url: str, *, template: str = "template0") -> Iterator[s
 def migrated_database(admin_url: str) -> Iterator[str]:
     """Make a database with our schema, to clone from, and yield its name."""
     with fresh_database(admin_url) as url:
-        if upgrade is not None:
-            upgrade(url)
+        engine = open_engine(url)
+        upgrade(engine)
+        engine.dispose()
         yield str(make_url(url).database)
 
 

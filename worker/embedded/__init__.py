@@ -1,11 +1,11 @@
 """Postgres and Valkey from wheels, started when needed and shared by all processes of one home.
 
-    with embedded_servers(Path(".streakline")) as addresses:
-        addresses.database_url, addresses.redis_url
+    with embedded_postgres(home) as database_url, embedded_valkey(home) as redis_url:
+        ...
 
 Guarantees: any number of processes may do this at once and get the same servers; the last to leave
-stops them. A process that is killed counts as gone, and whoever leaves next stops the servers.
-What cannot be started raises EmbeddedServerError, and nothing is left running for it.
+a home stops its servers. A process that is killed counts as gone, and whoever leaves next stops
+them. What cannot be started raises EmbeddedServerError, and nothing is left running for it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,49 +21,32 @@ from worker.embedded.home import Home, open_home, starting_or_stopping
 from worker.embedded.postgres import EmbeddedPostgres
 from worker.embedded.valkey import EmbeddedValkey
 
-__all__ = ["EmbeddedAddresses", "EmbeddedServerError", "embedded_servers", "stop_if_unused"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmbeddedAddresses:
-    """Where the embedded servers are; None for one that was not asked for."""
-
-    database_url: str | None
-    redis_url: str | None
+__all__ = ["EmbeddedServerError", "embedded_postgres", "embedded_valkey", "stop_if_unused"]
 
 
 @contextmanager
-def embedded_servers(
-    home: Path,
-    *,
-    postgres: bool = True,
-    valkey: bool = True,
-    postgres_port: int | None = None,
-    valkey_port: int | None = None,
-    postgres_settings: Mapping[str, str] | None = None,
-) -> Iterator[EmbeddedAddresses]:
-    """Use the servers of this home: start those that do not run; stop them if nobody is left.
+def embedded_postgres(
+    home: Path, *, port: int | None = None, settings: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """Yield the URL of the Postgres of this home, which runs at least until the end.
 
-    A port means 127.0.0.1 besides the Unix socket. `postgres_settings` go over our own and count
-    only where this call starts the server. Raises EmbeddedServerError, which names the way out.
+    With a port it listens on 127.0.0.1 too. `settings` go over our own and count only where this
+    call starts the server. Raises EmbeddedServerError, which names the way out.
     """
     place = open_home(home)
-    with (place.path / "users.lock").open("rb") as users:
-        try:
-            with starting_or_stopping(place):
-                fcntl.flock(users, fcntl.LOCK_SH)
-                server = EmbeddedPostgres(
-                    home=place, port=postgres_port, settings=postgres_settings or {}
-                )
-                addresses = EmbeddedAddresses(
-                    database_url=server.ensure_running() if postgres else None,
-                    redis_url=EmbeddedValkey(home=place, port=valkey_port).ensure_running()
-                    if valkey
-                    else None,
-                )
-            yield addresses
-        finally:
-            _leave(place, users)
+    with _sharing(place, EmbeddedPostgres(home=place, port=port, settings=settings or {})) as url:
+        yield url
+
+
+@contextmanager
+def embedded_valkey(home: Path, *, port: int | None = None) -> Iterator[str]:
+    """Yield the URL (database 0) of the Valkey of this home, which runs at least until the end.
+
+    With a port it listens on 127.0.0.1 too. Raises EmbeddedServerError, which names the way out.
+    """
+    place = open_home(home)
+    with _sharing(place, EmbeddedValkey(home=place, port=port)) as url:
+        yield url
 
 
 def stop_if_unused(home: Path) -> bool:
@@ -74,11 +56,24 @@ def stop_if_unused(home: Path) -> bool:
         return _leave(place, users)
 
 
+@contextmanager
+def _sharing(place: Home, server: EmbeddedPostgres | EmbeddedValkey) -> Iterator[str]:
+    with (place.path / "users.lock").open("rb") as users:
+        try:
+            with starting_or_stopping(place):
+                fcntl.flock(users, fcntl.LOCK_SH)
+                url = server.ensure_running()
+            yield url
+        finally:
+            _leave(place, users)
+
+
 def _leave(place: Home, users: BinaryIO) -> bool:
     with starting_or_stopping(place):
         try:
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            fcntl.flock(users, fcntl.LOCK_UN)  # here, or two that leave at once both see the other
             return False
         EmbeddedValkey(home=place).stop()
         EmbeddedPostgres(home=place).stop()

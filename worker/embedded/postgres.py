@@ -15,14 +15,16 @@ from __future__ import annotations
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 import psutil
 import psycopg
 from psycopg import sql
-from sqlalchemy import URL
+from psycopg.conninfo import make_conninfo
 
 from worker.embedded.errors import EmbeddedServerError, log_tail
 from worker.embedded.home import OWN_DATABASE, Home, make_private, refuse_port_in_use
@@ -33,6 +35,7 @@ ROLE = "postgres"
 PASSWORD_FILE = "password"
 PORT_SETTING = "STREAKLINE_POSTGRES_PORT"
 SOCKET_NUMBER = 5432  # names the socket where there is no port
+POLL_SECONDS = 0.05
 START_SECONDS_MAX = 300  # recovery after a kill replays up to max_wal_size
 
 # For one machine that Postgres shares with workers and Valkey. Sources: PostgreSQL 18's manual,
@@ -83,7 +86,11 @@ class EmbeddedPostgres:
                 f"without that port. Stop every `streakline` of this home first, or unset "
                 f"{PORT_SETTING}."
             )
-        return self._url(running).render_as_string(hide_password=False)
+        # Also where it runs already: whoever started it may have been killed before this.
+        self._prepare(running)
+        # Written by hand: SQLAlchemy's URL writes a space as "+", which libpq does not read.
+        host = quote(str(self._sockets), safe="")
+        return f"postgresql+psycopg://{ROLE}@/{DATABASE}?host={host}&port={running}"
 
     def stop(self) -> None:
         """Stop it: transactions under way are rolled back. Not running is fine."""
@@ -101,10 +108,6 @@ class EmbeddedPostgres:
     @property
     def _log(self) -> Path:
         return self._data / "server.log"
-
-    def _url(self, number: int, database: str = DATABASE) -> URL:
-        place = {"host": str(self._sockets), "port": str(number)}
-        return URL.create("postgresql+psycopg", username=ROLE, database=database, query=place)
 
     def _running(self) -> int | None:
         """Return the number that its socket bears, or None if it does not run.
@@ -136,7 +139,6 @@ class EmbeddedPostgres:
             )  # fmt: skip
         except EmbeddedServerError as error:
             raise EmbeddedServerError(f"Postgres does not start. {log_tail(self._log)}") from error
-        self._prepare(self.port or SOCKET_NUMBER)
 
     def _create(self) -> None:
         """Make the data directory under another name first: half of one must never be taken."""
@@ -167,14 +169,13 @@ class EmbeddedPostgres:
             **self.settings,
             "listen_addresses": "127.0.0.1" if self.port else "",
             "port": str(self.port or SOCKET_NUMBER),
-            "unix_socket_directories": str(self._sockets),
+            "unix_socket_directories": f'"{self._sockets}"',  # quoted: it is a list
         }
         return " ".join(f"-c {key}={_quoted(value)}" for key, value in settings.items())
 
     def _prepare(self, number: int) -> None:
-        url = self._url(number, "postgres").set(drivername="postgresql")
-        dsn = url.render_as_string(hide_password=False)
-        with psycopg.connect(dsn, autocommit=True) as connection:
+        """Set the password, if there is a port, and create the database, if it is not there."""
+        with self._connect(number) as connection:
             if self.port is not None:
                 password = sql.Literal(self._password())
                 connection.execute(
@@ -183,6 +184,19 @@ class EmbeddedPostgres:
             known = "select from pg_database where datname = %s"
             if connection.execute(known, [DATABASE]).fetchone() is None:
                 connection.execute(sql.SQL("create database {}").format(sql.Identifier(DATABASE)))
+
+    def _connect(self, number: int) -> psycopg.Connection:
+        """Connect to the database that is always there, waiting for a recovery to end."""
+        place = make_conninfo(host=str(self._sockets), port=number, user=ROLE, dbname="postgres")
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while True:
+            try:
+                return psycopg.connect(place, autocommit=True)
+            except psycopg.OperationalError as error:
+                if self._running() is None or time.monotonic() > deadline:
+                    message = f"Postgres lets nobody in. {log_tail(self._log)}"
+                    raise EmbeddedServerError(message) from error
+                time.sleep(POLL_SECONDS)
 
     def _password(self) -> str:
         path = self.home.path / PASSWORD_FILE

@@ -77,7 +77,8 @@ class Programs:
             found = directory.stat()
             if not found.st_mode & stat.S_IXOTH and found.st_uid != user.pw_uid:
                 directory.chmod(stat.S_IMODE(found.st_mode) | stat.S_IXOTH)
-                log.warning("directory_opened", path=str(directory), to=SYSTEM_USER, for_="passing")
+                if directory != path:
+                    log.warning("directory_opened_for_passing", path=str(directory))
 
 
 def _directory() -> Path:

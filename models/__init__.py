@@ -1,1 +1,1 @@
-
+"""Nouns: what is true, and the rules that decide."""

@@ -66,8 +66,7 @@ class Leaderboard(Table):
     every: Count = 1
     """A run is so many days, weeks or months."""
     cron: Cron | None = None
-    """For `period = "cron"`: a run ends and the next begins whenever it says. In five fields:
-    minute, hour, day of the month, month, day of the week (0 is Sunday)."""
+    """For `period = "cron"`: a run ends and the next begins whenever it says."""
     clock: Clock = "UTC"
     """One zone for all, or `user` for each user's own (S42); left out, the program's zone."""
     segment_by: Annotated[Texts, Field(max_length=SEGMENT_ATTRIBUTES_MAX)] = ()

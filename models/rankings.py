@@ -1,0 +1,126 @@
+"""The live rankings in Redis: a projection of `scores` that can be thrown away and built anew.
+
+    <namespace>:ranking:{<leaderboard>/<run>/<segment>/<since>}:order    sorted set
+    <namespace>:ranking:{<leaderboard>/<run>/<segment>/<since>}:members  hash
+
+What the keys hold stands on top of `rankings.lua`. The braces put all keys of a board on one node
+of a Redis Cluster. Scores are written as absolute values, so that writing one twice, or an old one
+before a new one, does no harm. A score is a double there: exact up to 2**53 units of 0.0001, and
+one beyond is an error rather than a rounded rank (S44).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, cast
+
+from redis import Redis
+
+from models.rules.rankings import Board, Score, Standing
+from streakline.contract import VALUE_MAX, VALUE_PLACES_MAX
+
+REACHED_BYTES = 5
+"""Seconds since year 1 reach 2**38 in the year 9999."""
+
+_YEAR_ONE = datetime(1, 1, 1, tzinfo=UTC)
+_ONE_SECOND = timedelta(seconds=1)
+_SCRIPT = Path(__file__).with_suffix(".lua").read_text()
+
+
+class Rankings:
+    """Reads and writes boards over one Redis client, whose answers must be bytes."""
+
+    def __init__(self, redis: Redis, namespace: str) -> None:
+        self._redis = redis
+        self._namespace = namespace
+        self._script = redis.register_script(_SCRIPT)
+
+    def put(self, board: Board, scores: Iterable[Score]) -> None:
+        """Write the scores as they now are. Raises ValueError for one beyond the exact range."""
+        arguments: list[bytes | str | int] = []
+        for score in scores:
+            user = score.user_id.encode()
+            sort_score = _sort_score(score.score, board.ascending)
+            arguments += [user, sort_score, _reached_bytes(score.reached_at)]
+        if arguments:
+            self._run(board, "put", *arguments)
+
+    def remove(self, board: Board, user_ids: Iterable[str]) -> None:
+        """Take users off the board; one who is not on it stays off."""
+        arguments: list[bytes] = []
+        for user_id in user_ids:
+            arguments += [user_id.encode(), b"", b""]
+        if arguments:
+            self._run(board, "put", *arguments)
+
+    def count(self, board: Board) -> int:
+        """Return how many users have a score."""
+        return self._redis.zcard(self._key(board, "order"))
+
+    def page(self, board: Board, *, offset: int = 0, limit: int) -> list[Standing]:
+        """Return standings in order, from the place `offset` on (0 is the best)."""
+        if limit <= 0:
+            return []
+        found = cast(
+            list[tuple[bytes, float]],
+            self._redis.zrange(
+                self._key(board, "order"), offset, offset + limit - 1, withscores=True
+            ),
+        )
+        return [
+            _standing(board, offset + place, member, int(sort_score))
+            for place, (member, sort_score) in enumerate(found)
+        ]
+
+    def standing(self, board: Board, user_id: str) -> Standing | None:
+        """Return a user's place, or None where the user has no score."""
+        found = self._run(board, "standing", user_id.encode())
+        if not found:
+            return None
+        place, member, sort_score = found
+        return _standing(board, place, member, int(float(sort_score)))
+
+    def around(self, board: Board, user_id: str, reach: int) -> list[Standing]:
+        """Return a user's place with up to `reach` before and after; empty without a score."""
+        found = self._run(board, "around", user_id.encode(), reach)
+        if not found:
+            return []
+        first, *pairs = found
+        return [
+            _standing(board, first + place, member, int(float(sort_score)))
+            for place, (member, sort_score) in enumerate(zip(pairs[::2], pairs[1::2], strict=True))
+        ]
+
+    def _run(self, board: Board, command: str, *arguments: bytes | str | int) -> Any:
+        keys = [self._key(board, "order"), self._key(board, "members")]
+        return self._script(keys=keys, args=[command, *arguments])
+
+    def _key(self, board: Board, part: str) -> str:
+        name = f"{board.leaderboard}/{board.run}/{board.segment}/{board.since}"
+        return f"{self._namespace}:ranking:{{{name}}}:{part}"
+
+
+def _sort_score(score: Decimal, ascending: bool) -> int:
+    if abs(score) > VALUE_MAX:
+        raise ValueError(f"score {score} is beyond {VALUE_MAX}, the largest that ranks exactly")
+    units = int(score.scaleb(VALUE_PLACES_MAX))
+    return units if ascending else -units
+
+
+def _reached_bytes(reached_at: datetime) -> bytes:
+    seconds = (reached_at - _YEAR_ONE) // _ONE_SECOND
+    return seconds.to_bytes(REACHED_BYTES, "big")
+
+
+def _standing(board: Board, place: int, member: bytes, sort_score: int) -> Standing:
+    units = sort_score if board.ascending else -sort_score
+    seconds = int.from_bytes(member[:REACHED_BYTES], "big")
+    return Standing(
+        rank=place + 1,
+        user_id=member[REACHED_BYTES:].decode(),
+        score=Decimal(units).scaleb(-VALUE_PLACES_MAX),
+        reached_at=_YEAR_ONE + timedelta(seconds=seconds),
+    )

@@ -1,0 +1,184 @@
+"""Which of the events that arrived count: new ones, duplicates, and those set aside with a reason.
+
+Identity decides first (S11), then what the program and the clock allow (S13, S15, S17). The rules
+of the fields themselves stand in `streakline.contract` and were checked before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum
+
+from models.rules.arrivals import Arrival, Identity
+from models.rules.rulebook import Rulebook
+from streakline.contract import (
+    VALUE_MAX,
+    Event,
+    decimal_text,
+    instant_text,
+    nearest,
+)
+from streakline.errors import InvalidEvent
+
+NOTHING = Decimal(0)
+
+
+class Reason(Enum):
+    """Why an event was set aside; the text is what operators group by."""
+
+    INVALID = "invalid"
+    CONFLICT = "conflict"
+    UNKNOWN_METRIC = "unknown-metric"
+    NEGATIVE = "negative"
+    TOO_LARGE = "too-large"
+    AHEAD = "ahead"
+    TOO_OLD = "too-old"
+    OUT_OF_RANGE = "out-of-range"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What an accepted event said; told apart by this, two events of one identity conflict."""
+
+    value: Decimal
+    attributes: Mapping[str, str]
+    occurred_at: datetime
+    occurred_at_told: bool
+
+
+class Duplicate:
+    """The event was accepted before: it has no effect (S11)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """The event does not count; `detail` says what exactly is wrong and what would be right."""
+
+    reason: Reason
+    detail: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Accepted:
+    """What came of a batch: the events that count in order of arrival, and all the others."""
+
+    new: list[Arrival] = field(default_factory=list)
+    duplicates: int = 0
+    refused: list[tuple[Arrival, Refusal]] = field(default_factory=list)
+
+
+def accept(
+    arrivals: Iterable[Arrival],
+    rulebook: Rulebook,
+    known: Mapping[Identity, Content],
+    totals: Mapping[tuple[str, str], Decimal],
+    now: datetime,
+) -> Accepted:
+    """Sort the events of a batch into those that count, duplicates, and refused ones.
+
+    `known` holds what was accepted earlier under the identities of the batch, `totals` what each
+    (user_id, metric) has come to before it.
+    """
+    accepted = Accepted()
+    seen, running = dict(known), dict(totals)
+    for arrival in arrivals:
+        user_metric = (arrival.event.user_id, arrival.event.metric)
+        total = running.get(user_metric, NOTHING)
+        before = seen.get(arrival.identity)
+        verdict = compare(before, arrival) if before else refuse(arrival, rulebook, total, now)
+        if verdict is None:
+            seen[arrival.identity] = content_of(arrival)
+            running[user_metric] = total + arrival.event.value
+            accepted.new.append(arrival)
+        elif isinstance(verdict, Duplicate):
+            accepted.duplicates += 1
+        else:
+            accepted.refused.append((arrival, verdict))
+    return accepted
+
+
+def content_of(arrival: Arrival) -> Content:
+    """Return what the event says apart from who it is."""
+    return Content(
+        value=arrival.event.value,
+        attributes=arrival.event.attributes,
+        occurred_at=arrival.occurred_at,
+        occurred_at_told=arrival.event.occurred_at is not None,
+    )
+
+
+def compare(known: Content, arrival: Arrival) -> Duplicate | Refusal:
+    """Judge an event whose identity was accepted before: a duplicate or a conflict (S11)."""
+    came = content_of(arrival)
+    differing = [
+        name
+        for name, first, second in (
+            ("value", known.value, came.value),
+            ("attributes", known.attributes, came.attributes),
+            ("occurred_at", known.occurred_at, came.occurred_at),
+        )
+        # an instant that was left to default is not content
+        if first != second
+        and (name != "occurred_at" or (known.occurred_at_told and came.occurred_at_told))
+    ]
+    if not differing:
+        return Duplicate()
+    return Refusal(
+        reason=Reason.CONFLICT,
+        detail=f"{' and '.join(differing)} differ from the event accepted under this key; "
+        "give a corrected event a key of its own",
+    )
+
+
+def refuse(arrival: Arrival, rulebook: Rulebook, total: Decimal, now: datetime) -> Refusal | None:
+    """Return why a new event does not count, or None where it does.
+
+    `total` is what the user's metric has come to before it.
+    """
+    return _refuse_metric(arrival.event, rulebook, total) or _refuse_time(arrival, rulebook, now)
+
+
+def _refuse_metric(event: Event, rulebook: Rulebook, total: Decimal) -> Refusal | None:
+    metric = rulebook.metrics.get(event.metric)
+    value = event.value
+    if metric is None:
+        guess = nearest(event.metric, rulebook.metrics)
+        return Refusal(
+            reason=Reason.UNKNOWN_METRIC,
+            detail=f"the program declares no metric {event.metric!r}{guess}",
+        )
+    if value < NOTHING and not metric.allow_negative:
+        return Refusal(
+            reason=Reason.NEGATIVE,
+            detail=f"{decimal_text(value)} is negative, and {event.metric} does not allow_negative",
+        )
+    if metric.value_max is not None and value > metric.value_max:
+        return Refusal(
+            reason=Reason.TOO_LARGE,
+            detail=f"{decimal_text(value)} is over the max_value of {event.metric}, "
+            f"{decimal_text(metric.value_max)}",
+        )
+    if abs(total + value) > VALUE_MAX:
+        return Refusal(
+            reason=Reason.OUT_OF_RANGE,
+            detail=f"the total of {event.metric} would leave the exact range, "
+            f"{decimal_text(VALUE_MAX)} either way",
+        )
+    return None
+
+
+def _refuse_time(arrival: Arrival, rulebook: Rulebook, now: datetime) -> Refusal | None:
+    try:
+        arrival.event.check_time(now)
+    except InvalidEvent as error:
+        return Refusal(reason=Reason.AHEAD, detail=str(error))
+    if not arrival.imported and arrival.occurred_at < arrival.received_at - rulebook.event_age_max:
+        return Refusal(
+            reason=Reason.TOO_OLD,
+            detail=f"occurred_at {instant_text(arrival.occurred_at)} is older than max_event_age, "
+            f"{rulebook.event_age_max.days} days; import such events instead",
+        )
+    return None

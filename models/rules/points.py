@@ -1,0 +1,127 @@
+"""Points earned by metric triggers: the entries of the ledger as a function of the events.
+
+A trigger sums the matching values in the order (occurred_at, key); what it has awarded after each
+event is floor(sum / every) × points, and the event's own entry is by how much that changed (S30).
+So several thresholds crossed at once are all paid, and a sum that falls takes points back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+TriggerKey = tuple[str, str, int]
+"""What names a trigger in the ledger: (points, trigger, since)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriggerRule:
+    """A metric trigger: `award` points for every `every` of the metric's matching values.
+
+    `since` is the program version that brought it in; `where` are event attributes that must hold.
+    """
+
+    points: str
+    name: str
+    since: int
+    metric: str
+    every: Decimal
+    award: Decimal
+    where: Mapping[str, str]
+
+    @property
+    def key(self) -> TriggerKey:
+        """What names the trigger in the ledger."""
+        return (self.points, self.name, self.since)
+
+    def matches(self, attributes: Mapping[str, str]) -> bool:
+        """Tell whether the trigger counts an event of its metric with those attributes."""
+        return all(attributes.get(name) == value for name, value in self.where.items())
+
+    def awarded(self, total: Decimal) -> Decimal:
+        """Return all the points that a sum of `total` has earned."""
+        # divmod cuts towards zero; a quotient by "/" could be rounded up to a step not reached
+        steps, rest = divmod(total, self.every)
+        return (steps - 1 if rest < 0 else steps) * self.award
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """A value that a trigger counts, and where it stands in the order of events."""
+
+    occurred_at: datetime
+    key: str
+    value: Decimal
+
+    @property
+    def position(self) -> tuple[datetime, str]:
+        """Events of one trigger are ordered by this."""
+        return (self.occurred_at, self.key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A line of the ledger: what the event with key `cause` earned, or took back."""
+
+    cause: str
+    amount: Decimal
+    occurred_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriggerState:
+    """How far a trigger has come for a user.
+
+    `counted` is the sum, `last` the position of the latest event in it, and `reached_at` the
+    instant of the latest entry, None before the first.
+    """
+
+    counted: Decimal
+    awarded: Decimal
+    last: tuple[datetime, str]
+    reached_at: datetime | None
+
+
+def shifts_later_entries(rule: TriggerRule, state: TriggerState, new: Counted) -> bool:
+    """Tell whether an event changes what later events, counted already, have earned.
+
+    It does where it comes late and its value is no multiple of `every`: a multiple moves every
+    later sum by whole steps, and the differences between the steps stay as they are.
+    """
+    return new.position < state.last and new.value % rule.every != 0
+
+
+def count(
+    rule: TriggerRule, state: TriggerState | None, events: Sequence[Counted]
+) -> tuple[TriggerState, list[Entry]]:
+    """Count events that shift nothing; return the new state and the entries that they earned.
+
+    The events ascend by position; there is at least one.
+    """
+    before = state.counted if state else Decimal(0)
+    entries = list(_entries(rule, before, events))
+    last = events[-1].position
+    instants = [entry.occurred_at for entry in entries]
+    if state is not None:
+        last = max(last, state.last)
+        if state.reached_at is not None:
+            instants.append(state.reached_at)
+    counted = before + sum(event.value for event in events)
+    return TriggerState(
+        counted=counted,
+        awarded=rule.awarded(counted),
+        last=last,
+        reached_at=max(instants, default=None),
+    ), entries
+
+
+def _entries(rule: TriggerRule, before: Decimal, events: Iterable[Counted]) -> Iterable[Entry]:
+    total, awarded = before, rule.awarded(before)
+    for event in events:
+        total += event.value
+        after = rule.awarded(total)
+        if after != awarded:
+            yield Entry(cause=event.key, amount=after - awarded, occurred_at=event.occurred_at)
+        awarded = after

@@ -1,0 +1,111 @@
+"""Daily streaks: which days are active, and the chains that they form.
+
+A chain is an unbroken run of active days. Days that never existed in the user's zone do not break
+it (S4). The chains are a function of the set of active days alone: `extend_chain` folds days onto
+the latest chain as they come, and folding all of them from nothing gives the same chains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from enum import Enum
+
+from models.rules.calendar import day_start, next_day
+
+
+class Mode(Enum):
+    """Whether a day is active when any of the thresholds is reached, or only when all are (S20)."""
+
+    ANY = "any"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreakRule:
+    """A daily streak of a program: its name and the least value of each metric on an active day."""
+
+    name: str
+    mode: Mode
+    thresholds: Mapping[str, Decimal]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """An unbroken run of active days: its first and last one, and how many they are (S21)."""
+
+    started_on: date
+    ended_on: date
+    length: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedDays:
+    """The days that became active and those that no longer are, each ascending (S20)."""
+
+    added: Sequence[date]
+    removed: Sequence[date]
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed)
+
+    def follow(self, latest: Chain | None) -> bool:
+        """Tell whether the days can be folded onto the latest chain, without a look at the past."""
+        return not self.removed and (latest is None or self.added[0] > latest.ended_on)
+
+    @property
+    def first(self) -> date:
+        """The earliest day that changed."""
+        return min([*self.added[:1], *self.removed[:1]])
+
+
+def is_active(rule: StreakRule, values: Mapping[str, Decimal]) -> bool:
+    """Tell whether a day on which the metrics came to `values` is active (S20).
+
+    A metric without an event on the day has no value, and so reaches no threshold, not even zero.
+    """
+    reached = (
+        metric in values and values[metric] >= least for metric, least in rule.thresholds.items()
+    )
+    return any(reached) if rule.mode is Mode.ANY else all(reached)
+
+
+def changed_days(
+    rule: StreakRule,
+    before: Mapping[date, Mapping[str, Decimal]],
+    after: Mapping[date, Mapping[str, Decimal]],
+) -> ChangedDays:
+    """Compare what days of a user came to before and after: which became active, or inactive."""
+    added, removed = [], []
+    for day in sorted(after):
+        was, is_now = is_active(rule, before.get(day, {})), is_active(rule, after[day])
+        if is_now and not was:
+            added.append(day)
+        elif was and not is_now:
+            removed.append(day)
+    return ChangedDays(added=added, removed=removed)
+
+
+def extend_chain(latest: Chain | None, active_days: Iterable[date], tz: str) -> list[Chain]:
+    """Fold active days onto the latest chain; return it as it then is, and those that follow.
+
+    The days ascend and lie after the end of `latest`. With no chain and no day the list is empty.
+    """
+    chains = [latest] if latest else []
+    for day in active_days:
+        last = chains[-1] if chains else None
+        if last is not None and next_day(last.ended_on, tz) == day:
+            chains[-1] = Chain(started_on=last.started_on, ended_on=day, length=last.length + 1)
+        else:
+            chains.append(Chain(started_on=day, ended_on=day, length=1))
+    return chains
+
+
+def chain_deadline(chain: Chain, tz: str) -> datetime:
+    """Return the instant at which the chain is over: when the day after its last one has passed."""
+    missed = next_day(next_day(chain.ended_on, tz), tz)
+    deadline = day_start(missed, tz)
+    assert deadline is not None, "next_day returns days that exist"
+    return deadline

@@ -1,0 +1,185 @@
+"""Events: the ledger of facts, the list of those set aside, and the count of every outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from models.rules.acceptance import Content, Refusal
+from models.rules.arrivals import Dated, Identity
+from models.statements.rows import arrays, given_columns, insert_given, match_given
+from models.tables import event_counts, events, rejected_events
+
+COUNT_SHARDS = 64
+"""Rows over which the counts of one outcome are spread; more than connections write at once."""
+
+_asked = given_columns(events, "user_id", "metric", "key")
+_KNOWN = select(
+    events.c.user_id,
+    events.c.metric,
+    events.c.key,
+    events.c.value,
+    events.c.occurred_at,
+    events.c.occurred_at_told,
+    events.c.attributes,
+).join(_asked, match_given(events, _asked, "user_id", "metric", "key"))
+
+_EVENT_COLUMNS = (
+    "user_id",
+    "metric",
+    "key",
+    "value",
+    "occurred_at",
+    "occurred_at_told",
+    "local_date",
+    "attributes",
+    "program_version",
+    "received_at",
+)
+_ADD_EVENTS = insert_given(events, *_EVENT_COLUMNS)
+
+_REJECTED_COLUMNS = (
+    "digest",
+    "user_id",
+    "metric",
+    "reason",
+    "detail",
+    "event",
+    "program_version",
+    "received_at",
+)
+_ADD_REJECTED = (
+    insert_given(rejected_events, *_REJECTED_COLUMNS)
+    .on_conflict_do_nothing()
+    .returning(rejected_events.c.digest)
+)
+_LIST_REJECTED = (
+    select(rejected_events)
+    .order_by(rejected_events.c.rejected_at.desc(), rejected_events.c.digest)
+    .limit(bindparam("limit"))
+)
+
+_COUNT = insert(event_counts).values(
+    shard=func.mod(func.pg_backend_pid(), COUNT_SHARDS),
+    outcome=bindparam("outcome"),
+    events=bindparam("events"),
+)
+_ADD_COUNT = _COUNT.on_conflict_do_update(
+    index_elements=["shard", "outcome"],
+    set_={"events": event_counts.c.events + _COUNT.excluded.events},
+)
+_COUNTS = select(event_counts.c.outcome, func.sum(event_counts.c.events).label("events")).group_by(
+    event_counts.c.outcome
+)
+
+
+class Outcome(Enum):
+    """What came of an event that reached a worker.
+
+    A message that the broker delivers twice counts its events as duplicates the second time.
+    """
+
+    APPLIED = "applied"
+    DUPLICATE = "duplicate"
+    CONFLICT = "conflict"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """An event that was set aside, as it came and with the reason."""
+
+    raw: object
+    user_id: str | None
+    metric: str | None
+    refusal: Refusal
+    received_at: datetime
+
+
+def read_known(connection: Connection, identities: Iterable[Identity]) -> dict[Identity, Content]:
+    """Return what the accepted events of these identities said."""
+    rows = connection.execute(_KNOWN, arrays(["user_id", "metric", "key"], identities))
+    return {
+        (row.user_id, row.metric, row.key): Content(
+            value=row.value,
+            attributes=row.attributes or {},
+            occurred_at=row.occurred_at,
+            occurred_at_told=row.occurred_at_told,
+        )
+        for row in rows
+    }
+
+
+def add_events(connection: Connection, new: Iterable[Dated], program_version: int) -> None:
+    """Write accepted events to the ledger; an identity that is there already is an error."""
+    rows = (_event_row(dated, program_version) for dated in new)
+    connection.execute(_ADD_EVENTS, arrays(_EVENT_COLUMNS, rows))
+
+
+def add_rejected(connection: Connection, rejected: Iterable[Rejected], program_version: int) -> int:
+    """Set events aside; return how many were not on the list already."""
+    rows = [_rejected_row(item, program_version) for item in rejected]
+    found = connection.execute(_ADD_REJECTED, arrays(_REJECTED_COLUMNS, rows))
+    return len(found.all())
+
+
+def list_rejected(connection: Connection, limit: int) -> list[dict[str, Any]]:
+    """Return the events set aside last, newest first, as columns of `rejected_events`."""
+    return [dict(row) for row in connection.execute(_LIST_REJECTED, {"limit": limit}).mappings()]
+
+
+def count_outcomes(connection: Connection, outcomes: Mapping[Outcome, int]) -> None:
+    """Add to the counts; the last statement of a transaction, so that none waits for another."""
+    rows = [
+        {"outcome": outcome.value, "events": events}
+        for outcome, events in sorted(outcomes.items(), key=lambda item: item[0].value)
+        if events
+    ]
+    if rows:
+        connection.execute(_ADD_COUNT, rows)
+
+
+def read_counts(connection: Connection) -> dict[Outcome, int]:
+    """Return how many events came to each outcome since the beginning."""
+    found = {row.outcome: int(row.events) for row in connection.execute(_COUNTS)}
+    return {outcome: found.get(outcome.value, 0) for outcome in Outcome}
+
+
+def _event_row(dated: Dated, program_version: int) -> tuple[Any, ...]:
+    arrival = dated.arrival
+    event = arrival.event
+    return (
+        event.user_id,
+        event.metric,
+        arrival.key,
+        event.value,
+        arrival.occurred_at,
+        event.occurred_at is not None,
+        dated.local_date,
+        orjson.dumps(dict(event.attributes)).decode() if event.attributes else None,
+        program_version,
+        arrival.received_at,
+    )
+
+
+def _rejected_row(item: Rejected, program_version: int) -> tuple[Any, ...]:
+    event = orjson.dumps(item.raw, option=orjson.OPT_SORT_KEYS)
+    reason = item.refusal.reason.value
+    return (
+        blake2b(event + reason.encode(), digest_size=16).digest(),
+        item.user_id,
+        item.metric,
+        reason,
+        item.refusal.detail,
+        event.decode(),
+        program_version,
+        item.received_at,
+    )

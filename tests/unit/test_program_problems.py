@@ -437,5 +437,5 @@ def test_any_value_anywhere_is_a_program_or_a_problem_with_its_line(junk: str) -
             errors.append(error)
 
     assert len(errors) > 50
-    for error in errors:
-        assert all(problem.line for problem in error.problems), str(error)
+    for found in errors:
+        assert all(problem.line for problem in found.problems), str(found)

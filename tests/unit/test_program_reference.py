@@ -1,0 +1,20 @@
+"""The documentation of the program file is that of the schema."""
+
+from pathlib import Path
+
+from models.program.reference import reference_page
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "program.md"
+
+
+def test_the_page_is_the_one_that_the_schema_makes() -> None:
+    told = PAGE.read_text()
+
+    assert told == reference_page(), f"python -m models.program.reference > {PAGE.name}"
+
+
+def test_every_key_is_explained() -> None:
+    rows = [line for line in reference_page().splitlines() if line.startswith("| `")]
+
+    assert len(rows) > 100
+    assert [row for row in rows if row.endswith("|  |")] == []

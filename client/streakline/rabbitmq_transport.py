@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from dramatiq import Middleware
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
-from dramatiq.errors import ConnectionError as DramatiqConnectionError
+from dramatiq.errors import BrokerConnectionError
 from pika.exceptions import AMQPError  # type: ignore[import-untyped]  # pika carries no types
 from redis import Redis, RedisError
 
@@ -78,7 +78,7 @@ class RabbitmqTransport:
     def _enqueue(self, message: JsonMessage) -> None:
         try:
             self._broker.enqueue(message)
-        except (DramatiqConnectionError, AMQPError, OSError) as error:
+        except (BrokerConnectionError, AMQPError, OSError) as error:
             raise not_confirmed(self._broker_url, error) from error
 
 

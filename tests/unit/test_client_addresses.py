@@ -1,0 +1,92 @@
+"""Where a client finds its broker, and what it says when it cannot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from streakline import AddressError, AsyncClient, Client
+from streakline.addresses import BROKER_URL_FILE, find_broker, place_redis, without_password
+
+
+@pytest.mark.parametrize(
+    ("named", "found"),
+    [
+        (("redis://h:1/0", None), ("redis://h:1/0", "redis://h:1/1")),
+        ((None, "redis://h/2"), ("redis://h/2", "redis://h/3")),
+        (("redis://h/0", "redis://r/0"), ("redis://h/0", "redis://r/0")),
+        (("amqp://h", "redis://r"), ("amqp://h", "redis://r")),
+        (("amqp://h", None), ("amqp://h", None)),
+        (("unix:///run/v.sock?db=0", None), ("unix:///run/v.sock?db=0", "unix:///run/v.sock?db=1")),
+        ((None, None), (None, None)),
+    ],
+)
+def test_one_redis_serves_as_broker_and_as_the_rest_in_two_databases(
+    named: tuple[str | None, str | None], found: tuple[str | None, str | None]
+) -> None:
+    assert place_redis(*named) == found
+
+
+def test_the_environment_names_the_broker() -> None:
+    environ = {"STREAKLINE_BROKER_URL": "amqp://h", "STREAKLINE_REDIS_URL": "redis://r"}
+    assert find_broker(environ) == ("amqp://h", "redis://r")
+
+
+def test_without_urls_the_embedded_broker_of_the_home_is_found(tmp_path: Path) -> None:
+    (tmp_path / BROKER_URL_FILE).write_text("unix:///run/v.sock?db=0\n")
+    environ = {"STREAKLINE_HOME": str(tmp_path), "STREAKLINE_BROKER_URL": ""}
+    assert find_broker(environ)[0] == "unix:///run/v.sock?db=0"
+
+
+@pytest.mark.parametrize("note", [None, "", "\n"])
+def test_without_any_broker_the_error_says_what_to_set(tmp_path: Path, note: str | None) -> None:
+    if note is not None:
+        (tmp_path / BROKER_URL_FILE).write_text(note)
+    with pytest.raises(AddressError, match=r"set STREAKLINE_BROKER_URL.*`streakline up`"):
+        find_broker({"STREAKLINE_HOME": str(tmp_path)})
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_from_env_reads_the_environment_and_connects_to_nothing(
+    kind: type[Client | AsyncClient], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STREAKLINE_BROKER_URL", "redis://nowhere.invalid:1/0")
+    assert isinstance(kind.from_env(), kind)
+    for name in ("STREAKLINE_BROKER_URL", "STREAKLINE_REDIS_URL", "STREAKLINE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(AddressError, match="No broker is named"):
+        kind.from_env()
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://h", "is no broker; use redis://"),
+        ("localhost:6379", "is no broker"),
+        ("", "is no broker"),
+        ("redis://:secret@h:port", "is not a URL"),
+        ("amqp://u:secret@h:port", "is not a URL"),
+    ],
+)
+def test_an_address_that_is_no_brokers_is_refused_without_its_password(
+    url: str, reason: str
+) -> None:
+    with pytest.raises(AddressError, match=reason) as caught:
+        Client(url)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://:secret@h:6379/0", "redis://:***@h:6379/0"),
+        ("rediss://app:se@cret@h/1", "rediss://app:***@h/1"),
+        ("unix:///v.sock?db=1&password=secret", "unix:///v.sock?db=1&password=***"),
+        ("amqp://a:secret@h;amqp://a:secret@i", "amqp://a:***@h;amqp://a:***@i"),
+        ("redis://h:6379/0", "redis://h:6379/0"),
+    ],
+)
+def test_an_address_is_shown_without_its_password(url: str, shown: str) -> None:
+    assert without_password(url) == shown

@@ -166,10 +166,9 @@ _PENDING = (
 
 
 def pending_features(program: Program) -> list[str]:
-    """Return a line for each part that is read but not acted upon yet, with its place.
+    """Return a line for each part that is read but not acted upon yet, in the order of the schema.
 
-    >>> pending_features(program)  # doctest: +SKIP
-    ['streaks.daily.freezes: freezes are not given or spent yet', …]
+    Each begins with its place: `streaks.daily.freezes: freezes are not given or spent yet`.
     """
     return list(_lines(program))
 

@@ -17,7 +17,7 @@ class AddressError(StreaklineError, ValueError):
     """The address of the broker is missing, or is not one that the client can use."""
 
 
-class InvalidEvent(StreaklineError, ValueError):  # noqa: N818 - the name is public
+class InvalidEvent(StreaklineError, ValueError):
     """A field of an event, or of a user, is not what it must be; sending it again will not help.
 
     `field` names the field (`value`, `attributes.language`, `user.tz`), `reason` says what is
@@ -30,7 +30,7 @@ class InvalidEvent(StreaklineError, ValueError):  # noqa: N818 - the name is pub
         self.reason = reason
 
 
-class BrokerUnavailable(StreaklineError, ConnectionError):  # noqa: N818 - the name is public
+class BrokerUnavailable(StreaklineError, ConnectionError):
     """The broker did not confirm that it holds the events; send them again with the same keys.
 
     `events` are those that were not confirmed, each with its key filled in and its `occurred_at`

@@ -56,10 +56,8 @@ def modules_after(environment: Path, code: str) -> set[str]:
 
 def foreign(modules: set[str]) -> set[str]:
     packages = {name.partition(".")[0] for name in modules}
-    packages -= {
-        name for name in packages if name.startswith("_sysconfigdata_")
-    }  # how Python was built
-    return packages - set(sys.stdlib_module_names) - {"__main__"}
+    own = {"__main__"} | {name for name in packages if name.startswith("_sysconfigdata_")}
+    return packages - own - set(sys.stdlib_module_names)
 
 
 def test_the_wheel_holds_streakline_and_nothing_else(wheel: Path) -> None:

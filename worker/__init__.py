@@ -1,1 +1,1 @@
-
+"""Machinery: what runs the verbs. Here, and only here, are the environment and the clock read."""

@@ -15,8 +15,10 @@ from __future__ import annotations
 import re
 import secrets
 import shutil
+import signal
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
@@ -36,6 +38,7 @@ PASSWORD_FILE = "password"
 PORT_SETTING = "STREAKLINE_POSTGRES_PORT"
 SOCKET_NUMBER = 5432  # names the socket where there is no port
 POLL_SECONDS = 0.05
+ORPHAN_SECONDS_MAX = 30
 START_SECONDS_MAX = 300  # recovery after a kill replays up to max_wal_size
 
 # For one machine that Postgres shares with workers and Valkey. Sources: PostgreSQL 18's manual,
@@ -125,12 +128,13 @@ class EmbeddedPostgres:
             return None
 
     def _start(self) -> None:
-        self.programs.make_reachable(make_private(self._data.parent))
+        self.programs.make_reachable(self.home.path)
+        self.programs.make_reachable(self.home.sockets)
         if not (self._data / "PG_VERSION").exists():
             self._create()
         self._require_version()
         self.programs.give(make_private(self._sockets))
-        (self._data / "postmaster.pid").unlink(missing_ok=True)
+        self._clear_away_killed_one()
         options = self._options()
         try:
             self.programs.run(
@@ -139,6 +143,34 @@ class EmbeddedPostgres:
             )  # fmt: skip
         except EmbeddedServerError as error:
             raise EmbeddedServerError(f"Postgres does not start. {log_tail(self._log)}") from error
+
+    def _clear_away_killed_one(self) -> None:
+        """End what a killed Postgres has left running, and remove its lock files.
+
+        Postgres would do without our help, but for numbers of processes that live again or are
+        not yet taken notice of by init. Its own processes must be gone first: two servers that
+        write to the same data would ruin them. They are known by where they are: in the data.
+        """
+        deadline = time.monotonic() + ORPHAN_SECONDS_MAX
+        while orphans := [each for each in psutil.process_iter() if self._is_orphan(each)]:
+            if time.monotonic() > deadline:
+                numbers = " ".join(str(each.pid) for each in orphans)
+                raise EmbeddedServerError(
+                    f"A Postgres that was killed left processes on {self._data}, and they do not "
+                    f"end: `kill -9 {numbers}`, then start again."
+                )
+            for orphan in orphans:
+                with suppress(psutil.Error):
+                    orphan.send_signal(signal.SIGQUIT)  # as a postmaster does after a crash
+            time.sleep(POLL_SECONDS)
+        for file in (self._data / "postmaster.pid", *self._sockets.glob(".s.PGSQL.*.lock")):
+            file.unlink(missing_ok=True)
+
+    def _is_orphan(self, process: psutil.Process) -> bool:
+        try:
+            return process.name() == "postgres" and process.cwd() == str(self._data)
+        except (psutil.Error, OSError):  # gone by now, or of another user and so not ours
+            return False
 
     def _create(self) -> None:
         """Make the data directory under another name first: half of one must never be taken."""

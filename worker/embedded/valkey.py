@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -27,10 +26,10 @@ from worker.embedded.errors import EmbeddedServerError, log_tail
 from worker.embedded.home import Home, make_private, refuse_port_in_use
 
 PORT_SETTING = "STREAKLINE_VALKEY_PORT"
-BIRTH_SECONDS_MAX = 10.0
 LOADING_SECONDS_MAX = 300.0  # 10 GB of append-only file
 SHUTDOWN_SECONDS_MAX = 30.0
 POLL_SECONDS = 0.01
+START_SCRIPT = '"$@" >>"$0" 2>&1 & echo $!'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +70,14 @@ class EmbeddedValkey:
 
     def stop(self) -> None:
         """Stop it, its data on disk. Not running is fine."""
-        process = self._process()
-        with suppress(RedisError), self._client() as client:
-            client.shutdown(nosave=True)  # nothing to save: the append-only file is synced
+        try:
+            with self._client() as client:
+                number = int(client.info("server")["process_id"])
+                client.shutdown(nosave=True)  # nothing to save: the append-only file is synced
+        except RedisError:
+            return
         deadline = time.monotonic() + SHUTDOWN_SECONDS_MAX
-        while process is not None and _lives(process) and time.monotonic() < deadline:
+        while _lives(number) and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
 
     @property
@@ -100,22 +102,18 @@ class EmbeddedValkey:
 
         make_private(self._directory)
         make_private(self._socket.parent)
-        self._pid_file.unlink(missing_ok=True)
         options = [word for key, value in self._settings().items() for word in (f"--{key}", value)]
-        try:
-            run = subprocess.run(
-                [str(get_binary_path()), *options],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                cwd=self._directory,
-                start_new_session=True,
-                check=False,
-            )
-        except OSError as error:
-            raise EmbeddedServerError(f"Valkey cannot be run: {error}.") from error
-        if run.returncode != 0:
-            raise EmbeddedServerError(f"Valkey refused its settings: {run.stderr.decode()}")
-        self._wait_until_ready()
+        # A shell starts it and ends, so that it is nobody's child here and its number is known at
+        # once: with Valkey's own `daemonize` a death before the pid file would go unnoticed.
+        run = subprocess.run(
+            ["/bin/sh", "-c", START_SCRIPT, str(self._log), str(get_binary_path()), *options],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            cwd=self._directory,
+            start_new_session=True,
+            check=True,
+        )
+        self._wait_until_ready(int(run.stdout))
 
     def _settings(self) -> dict[str, str]:
         tcp = {"port": str(self.port or 0)} | ({"bind": "127.0.0.1"} if self.port else {})
@@ -125,7 +123,6 @@ class EmbeddedValkey:
             "dir": str(self._directory),
             "logfile": str(self._log),
             "pidfile": str(self._pid_file),
-            "daemonize": "yes",
             "databases": "16",
             "appendonly": "yes",
             "appendfsync": "everysec",
@@ -133,12 +130,10 @@ class EmbeddedValkey:
             "maxmemory-policy": "noeviction",
         }
 
-    def _wait_until_ready(self) -> None:
-        born_by = time.monotonic() + BIRTH_SECONDS_MAX
-        loaded_by = time.monotonic() + LOADING_SECONDS_MAX
+    def _wait_until_ready(self, number: int) -> None:
+        deadline = time.monotonic() + LOADING_SECONDS_MAX
         while not self._answers():
-            now = time.monotonic()
-            if now > loaded_by or (now > born_by and self._process() is None):
+            if not _lives(number) or time.monotonic() > deadline:
                 raise EmbeddedServerError(f"Valkey does not start. {log_tail(self._log)}")
             time.sleep(POLL_SECONDS)
 
@@ -148,13 +143,6 @@ class EmbeddedValkey:
                 return bool(client.ping())
         except RedisError:
             return False
-
-    def _process(self) -> psutil.Process | None:
-        try:
-            process = psutil.Process(int(self._pid_file.read_text()))
-            return process if "valkey" in process.name() and _lives(process) else None
-        except (OSError, ValueError, psutil.Error):
-            return None
 
     def _require_port(self, port: int) -> None:
         with self._client() as client:
@@ -177,9 +165,9 @@ class EmbeddedValkey:
         return Redis.from_url(self.url, retry=None, socket_timeout=5.0)
 
 
-def _lives(process: psutil.Process) -> bool:
+def _lives(number: int) -> bool:
     # Not psutil's wait(): it waits for init to take notice of the end as well, which may take 2 s.
     try:
-        return bool(process.status() != psutil.STATUS_ZOMBIE)
+        return bool(psutil.Process(number).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False

@@ -1,0 +1,93 @@
+"""Dramatiq's wrappers around the jobs: decode a message, call one job, let errors speak."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from dramatiq import Broker, actor
+from sqlalchemy import Engine
+
+from jobs.apply_events import Kind, Received, apply_events
+from jobs.project_rankings import project_rankings
+from models.rankings import Rankings
+from models.rulebooks import Rulebooks
+from models.statements.ticks import claim_slot
+from streakline.contract import (
+    APPLY_EVENTS_ACTOR,
+    EVENTS_PER_MESSAGE_MAX,
+    EVENTS_QUEUE,
+    IDENTIFY_USERS_ACTOR,
+    read_instant,
+)
+from streakline.errors import InvalidEvent
+from worker.clock import utc_now
+from worker.combining import Combiner
+from worker.recovery import recover_messages
+from worker.retries import MalformedMessage
+from worker.schedule import STALE_SLOTS, TICKS, Tick
+
+SWEEPS_QUEUE = "sweeps"
+ANALYTICS_QUEUE = "analytics"
+"""What the process that owns the warehouse takes; nothing is sent there yet."""
+
+
+def declare_actors(
+    broker: Broker, *, engine: Engine, rankings: Rankings, rulebooks: Rulebooks, broker_url: str
+) -> None:
+    """Declare every actor on the broker."""
+
+    def apply(received: list[Received]) -> None:
+        applied = apply_events(engine, rulebooks, received, utc_now())
+        if applied.board_ids:
+            project_rankings(engine, rankings, applied.board_ids)
+
+    combiner = Combiner(apply, items_max=EVENTS_PER_MESSAGE_MAX)
+
+    def apply_events_actor(events: Any, received_at: Any, imported: bool = False) -> None:
+        combiner.submit(_received(Kind.EVENT, events, received_at, imported=imported))
+
+    def identify_users_actor(users: Any, received_at: Any) -> None:
+        combiner.submit(_received(Kind.USER, users, received_at))
+
+    def declare(name: str, queue: str, function: Callable[..., None]) -> None:
+        actor(broker=broker, actor_name=name, queue_name=queue)(function)
+
+    declare(APPLY_EVENTS_ACTOR, EVENTS_QUEUE, apply_events_actor)
+    declare(IDENTIFY_USERS_ACTOR, EVENTS_QUEUE, identify_users_actor)
+
+    sweeps: dict[str, Callable[[], object]] = {
+        "project-rankings": lambda: project_rankings(engine, rankings),
+        "recover-messages": lambda: recover_messages(broker, broker_url),
+    }
+    for tick in TICKS:
+        declare(tick.actor_name, SWEEPS_QUEUE, _sweep(tick, engine, sweeps[tick.name]))
+
+
+def _received(
+    kind: Kind, items: Any, received_at: Any, *, imported: bool = False
+) -> list[Received]:
+    if not isinstance(items, list):
+        raise MalformedMessage(f"carries {type(items).__name__} instead of a list")
+    try:
+        instant = read_instant("received_at", received_at)
+    except InvalidEvent as error:
+        raise MalformedMessage(str(error)) from None
+    return [
+        Received(kind=kind, raw=item, received_at=instant, imported=imported is True)
+        for item in items
+    ]
+
+
+def _sweep(tick: Tick, engine: Engine, run: Callable[[], object]) -> Callable[[str], None]:
+    def sweep(slot: str) -> None:
+        instant = datetime.fromisoformat(slot)
+        if utc_now() - instant > STALE_SLOTS * tick.every:
+            return
+        with engine.begin() as connection:
+            claimed = claim_slot(connection, tick.name, instant)
+        if claimed:
+            run()
+
+    return sweep

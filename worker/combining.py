@@ -1,0 +1,80 @@
+"""Group commit: what several threads bring at the same moment is applied as one batch.
+
+A transaction costs about the same for one event as for thirty. So of the threads that hold small
+messages one leads: it takes what all have brought, applies it in one go, and the others find their
+own done. A message is acknowledged only after the batch it went into. Under light load a batch is
+one message and nobody waits for company.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from threading import Lock
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+
+class _State(Enum):
+    WAITING = "waiting"
+    DONE = "done"
+    ALONE = "alone"
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Request(Generic[Item]):
+    items: Sequence[Item]
+    state: _State = _State.WAITING
+
+
+class Combiner(Generic[Item]):
+    """Applies items in batches of at most `items_max`, one batch at a time in this process."""
+
+    def __init__(self, apply: Callable[[list[Item]], None], *, items_max: int) -> None:
+        self._apply = apply
+        self._items_max = items_max
+        self._waiting: deque[_Request[Item]] = deque()
+        self._waiting_lock = Lock()
+        self._leading = Lock()
+
+    def submit(self, items: Sequence[Item]) -> None:
+        """Return when the items are applied. Raises what `apply` raises for them.
+
+        Where a batch of several fails, each thread applies its own items alone, so that one that
+        cannot be applied does not stand in the way of the others.
+        """
+        request = _Request(items=items)
+        with self._waiting_lock:
+            self._waiting.append(request)
+        with self._leading:
+            while request.state is _State.WAITING:
+                self._lead(self._take(), request)
+            if request.state is _State.ALONE:
+                self._apply(list(items))
+
+    def _take(self) -> list[_Request[Item]]:
+        """Return the requests that came first: what fits into a batch, and one at least."""
+        batch: list[_Request[Item]] = []
+        size = 0
+        with self._waiting_lock:
+            while self._waiting:
+                size += len(self._waiting[0].items)
+                if batch and size > self._items_max:
+                    break
+                batch.append(self._waiting.popleft())
+        return batch
+
+    def _lead(self, batch: Sequence[_Request[Item]], own: _Request[Item]) -> None:
+        outcome = _State.ALONE
+        try:
+            self._apply([item for request in batch for item in request.items])
+            outcome = _State.DONE
+        except Exception:
+            if batch == [own]:
+                raise
+        finally:
+            for request in batch:
+                request.state = outcome

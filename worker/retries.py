@@ -1,0 +1,91 @@
+"""What happens to a message that failed: tried again, or kept where an operator finds it.
+
+Dramatiq's own retry middleware acknowledges a message even when its retry could not be enqueued,
+and it is lost without a trace. Here a message leaves its queue only for another place: its retry
+is on the queue, or it is in Postgres as dead, or, where neither can be reached, it is rejected and
+`recovery` brings it back. An outage is no reason to give up: it is waited for, however long.
+"""
+
+from __future__ import annotations
+
+import structlog
+from dramatiq import Broker, Message, MessageProxy, Middleware
+from sqlalchemy import Engine
+
+from models.statements.messages import DeadMessage, add_dead_message
+from worker.outages import is_outage
+
+RETRIES_MAX = 8
+"""With the delays below a message is tried for about two minutes before it is given up."""
+DELAY_MILLISECONDS_MIN = 1_000
+DELAY_MILLISECONDS_MAX = 60_000
+ERROR_CHARACTERS_MAX = 4_000
+
+log = structlog.get_logger(__name__)
+
+
+class MalformedMessage(Exception):
+    """A message is not what its actor takes; no retry can help."""
+
+
+class RetryOrKeep(Middleware):
+    """Tries a failed message again with growing delays, and keeps it in Postgres after that."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def after_process_message(
+        self,
+        broker: Broker,
+        message: MessageProxy,
+        *,
+        result: object = None,  # noqa: ARG002 - the signature is Dramatiq's
+        exception: BaseException | None = None,
+    ) -> None:
+        """Settle a message that failed before Dramatiq acknowledges it."""
+        if exception is None:
+            return
+        retries = int(message.options.get("retries", 0))
+        try:
+            if self._is_hopeless(exception, retries):
+                self._keep(message, exception)
+            else:
+                _retry(broker, message, exception, retries)
+        except Exception:
+            # Neither place took it: rejected, it stays in the broker for `recovery` to find.
+            message.fail()
+            log.exception("message_rejected", message_id=message.message_id)
+
+    def _is_hopeless(self, exception: BaseException, retries: int) -> bool:
+        if isinstance(exception, MalformedMessage):
+            return True
+        return retries >= RETRIES_MAX and not is_outage(exception)
+
+    def _keep(self, message: MessageProxy, exception: BaseException) -> None:
+        error = f"{type(exception).__name__}: {exception}"[:ERROR_CHARACTERS_MAX]
+        with self._engine.begin() as connection:
+            add_dead_message(
+                connection,
+                DeadMessage(
+                    message_id=message.message_id,
+                    queue=message.queue_name,
+                    actor=message.actor_name,
+                    body=message.encode(),
+                    error=error.replace("\x00", ""),
+                ),
+            )
+        log.error("message_dead", message_id=message.message_id, error=error)
+
+
+def _retry(broker: Broker, message: MessageProxy, exception: BaseException, retries: int) -> None:
+    delay = min(DELAY_MILLISECONDS_MIN * 2**retries, DELAY_MILLISECONDS_MAX)
+    again: Message[object] = message.copy(options={"retries": retries + 1})
+    broker.enqueue(again, delay=delay)
+    log.warning(
+        "message_retried",
+        message_id=message.message_id,
+        retries=retries + 1,
+        delay_milliseconds=delay,
+        outage=is_outage(exception),
+        error=f"{type(exception).__name__}: {exception}"[:200],
+    )

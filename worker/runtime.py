@@ -1,0 +1,68 @@
+"""What a process holds while it runs: settings, servers, and what is built on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from dramatiq import Broker
+from redis import Redis
+from sqlalchemy import Engine
+
+from models.database import open_engine
+from models.rankings import Rankings
+from models.rulebooks import Rulebooks
+from streakline.redis_connection import open_redis
+from worker.actors import declare_actors
+from worker.broker import open_broker
+from worker.retries import RetryOrKeep
+from worker.settings import Addresses, Settings, open_servers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """Everything that a command or a process needs; nothing connects before it is used."""
+
+    settings: Settings
+    addresses: Addresses
+    engine: Engine
+    redis: Redis
+    rankings: Rankings
+    rulebooks: Rulebooks
+    broker: Broker
+
+
+@contextmanager
+def open_runtime(settings: Settings, *, connections_max: int = 5) -> Iterator[Runtime]:
+    """Open what the settings name, starting embedded servers as needed; close it at the end.
+
+    Raises EmbeddedServerError where one cannot be started.
+    """
+    with open_servers(settings) as addresses:
+        engine = open_engine(addresses.database_url, connections_max=connections_max)
+        redis = open_redis(addresses.redis_url)
+        rankings = Rankings(redis, settings.namespace)
+        rulebooks = Rulebooks()
+        broker = open_broker(addresses.broker_url, settings.namespace, [RetryOrKeep(engine)])
+        declare_actors(
+            broker,
+            engine=engine,
+            rankings=rankings,
+            rulebooks=rulebooks,
+            broker_url=addresses.broker_url,
+        )
+        try:
+            yield Runtime(
+                settings=settings,
+                addresses=addresses,
+                engine=engine,
+                redis=redis,
+                rankings=rankings,
+                rulebooks=rulebooks,
+                broker=broker,
+            )
+        finally:
+            broker.close()
+            redis.close()
+            engine.dispose()

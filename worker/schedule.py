@@ -1,0 +1,41 @@
+"""The timetable, as data: which sweep rings how often. All in UTC, in slots counted from 1970.
+
+A tick only puts a message on the queue; the sweep that answers it finds what is due in Postgres,
+so a tick that comes late, twice or not at all does no harm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """A sweep and how often it rings; its name is its actor's, with dashes."""
+
+    name: str
+    every: timedelta
+
+    @property
+    def actor_name(self) -> str:
+        """The actor that answers."""
+        return self.name.replace("-", "_")
+
+    def slot(self, now: datetime) -> datetime:
+        """Return the slot that `now` falls into, named by its first instant."""
+        return now - (now - EPOCH) % self.every
+
+    def next_slot(self, now: datetime) -> datetime:
+        """Return the first instant after `now` at which the tick rings."""
+        return self.slot(now) + self.every
+
+
+TICKS = (
+    Tick(name="project-rankings", every=timedelta(seconds=2)),
+    Tick(name="recover-messages", every=timedelta(seconds=10)),
+)
+STALE_SLOTS = 3
+"""A message about a slot so many intervals old is left to the later ones that follow it."""

@@ -124,13 +124,17 @@ def _triggers(history: Sequence[ProgramVersion]) -> Iterator[TriggerRule]:
                 )
 
 
+def boards_in_force(history: Sequence[ProgramVersion], boards: Iterable[Board]) -> list[Board]:
+    """Return those of the boards that the latest version ranks by."""
+    wanted = set(board_names(history))
+    return [board for board in boards if BoardName(**_name_of(board)) in wanted]
+
+
 def _board_rules(history: Sequence[ProgramVersion], boards: Iterable[Board]) -> Iterator[BoardRule]:
-    there = {BoardName(**_name_of(board)): board.board_id for board in boards}
     program = history[-1].program
-    for name in board_names(history):
-        if name in there:
-            rank_by = program.leaderboards[name.leaderboard].rank_by
-            yield BoardRule(board_id=there[name], metric=rank_by.metric, points=rank_by.points)
+    for board in boards_in_force(history, boards):
+        rank_by = program.leaderboards[board.leaderboard].rank_by
+        yield BoardRule(board_id=board.board_id, metric=rank_by.metric, points=rank_by.points)
 
 
 def _name_of(board: Board) -> dict[str, Any]:

@@ -1,0 +1,33 @@
+"""How far everything is: what was applied, set aside, given up, and what waits to be projected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Engine
+
+from models.statements import boards, events, messages, ticks
+from models.statements.events import Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What Postgres knows. `rankings_waiting` counts batches, once for each board they touched."""
+
+    outcomes: Mapping[Outcome, int]
+    dead_messages: int
+    rankings_waiting: int
+    last_ticks: Mapping[str, datetime]
+
+
+def read_progress(engine: Engine) -> Progress:
+    """Read how far everything is. Raises what SQLAlchemy raises."""
+    with engine.connect() as connection:
+        return Progress(
+            outcomes=events.read_counts(connection),
+            dead_messages=messages.count_dead_messages(connection),
+            rankings_waiting=boards.count_touches(connection),
+            last_ticks=ticks.read_last_runs(connection),
+        )

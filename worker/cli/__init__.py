@@ -1,0 +1,45 @@
+"""The `streakline` command."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from worker.cli import (
+    doctor,
+    leaderboards,
+    programs,
+    servers,
+    status,
+    users,
+)
+from worker.cli.console import WRONG_USE, err, explain
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Streaks, points, levels and leaderboards from an app's events.",
+)
+app.command(rich_help_panel="Run")(servers.up)
+app.command(rich_help_panel="Run")(servers.worker)
+app.command(rich_help_panel="Run")(servers.scheduler)
+app.command(rich_help_panel="Look after it")(servers.migrate)
+app.command(rich_help_panel="Look after it")(doctor.doctor)
+app.command(rich_help_panel="Look after it")(status.status)
+app.command(rich_help_panel="Look after it")(status.drain)
+app.add_typer(programs.app, name="program", rich_help_panel="Rules and state")
+app.add_typer(users.app, name="user", rich_help_panel="Rules and state")
+app.add_typer(leaderboards.app, name="leaderboard", rich_help_panel="Rules and state")
+
+
+def main() -> None:
+    """Run the command; what is no bug of ours ends as one line that says the way out."""
+    try:
+        app()
+    except Exception as error:
+        reason = explain(error)
+        if reason is None:
+            raise
+        err.print(f"[red]error:[/red] {reason}", highlight=False, soft_wrap=True)
+        sys.exit(WRONG_USE)

@@ -1,0 +1,81 @@
+"""What the commands share: settings, the runtime, printing, and errors as one readable line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Annotated, Any, NoReturn
+
+import orjson
+import redis
+import typer
+from rich.console import Console
+from sqlalchemy.exc import DBAPIError, ProgrammingError
+
+from models.program import ProgramError
+from models.rulebooks import NoProgram
+from streakline.addresses import without_password
+from streakline.contract import decimal_text
+from streakline.errors import StreaklineError
+from worker.outages import is_outage
+from worker.runtime import Runtime, open_runtime
+from worker.settings import Settings
+from worker.telemetry import configure_logs
+
+DONE, NO, WRONG_USE = 0, 1, 2
+"""Exit codes: done; the answer is no; wrong use or an environment that does not allow it."""
+
+out = Console()
+err = Console(stderr=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+def load_settings(**bound: Any) -> Settings:
+    """Return the settings, with logs set up as they say."""
+    settings = Settings.load()
+    configure_logs(settings.log_format, **bound)
+    return settings
+
+
+@contextmanager
+def open_console_runtime(*, connections_max: int = 5, **bound: Any) -> Iterator[Runtime]:
+    """Open the servers for one command."""
+    with open_runtime(load_settings(**bound), connections_max=connections_max) as runtime:
+        yield runtime
+
+
+def print_json(data: Any) -> None:
+    """Print JSON in the shapes of the interface: decimals and instants as texts."""
+    sys.stdout.write(
+        orjson.dumps(data, default=_plain, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z).decode()
+        + "\n"
+    )
+
+
+def fail(reason: str, code: int = WRONG_USE) -> NoReturn:
+    """End the command with a line on standard error."""
+    err.print(f"[red]error:[/red] {reason}", highlight=False, soft_wrap=True)
+    raise typer.Exit(code)
+
+
+def explain(error: Exception) -> str | None:
+    """Return what to tell a person about an error that is no bug of ours, without passwords."""
+    if isinstance(error, (StreaklineError, ProgramError, NoProgram)):
+        return str(error)
+    if isinstance(error, DBAPIError) and is_outage(error):
+        reason = without_password(str(error.orig)).strip().splitlines()[0]
+        return f"Postgres cannot be reached ({reason}); check STREAKLINE_DATABASE_URL"
+    if isinstance(error, redis.RedisError):
+        return f"Redis does not answer ({error}); check STREAKLINE_REDIS_URL, STREAKLINE_BROKER_URL"
+    if isinstance(error, ProgrammingError) and "does not exist" in str(error.orig):
+        return "the database has no tables of ours, or old ones; run: streakline migrate"
+    return None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return decimal_text(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")

@@ -1,0 +1,78 @@
+"""`leaderboard show`: standings."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from jobs.show_leaderboard import NoSuchBoard, Page, Source, Wanted, show_leaderboard
+from streakline.contract import decimal_text
+from worker.cli.console import NO, Json, fail, open_console_runtime, out, print_json
+
+app = typer.Typer(no_args_is_help=True, help="Who is where.")
+
+LIMIT_MAX = 10_000
+
+
+@app.command()
+def show(
+    key: Annotated[str, typer.Argument(help="The leaderboard's name in the program.")],
+    run: Annotated[str | None, typer.Option(help="A run, such as `all`.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="How many standings.")] = 10,
+    offset: Annotated[int, typer.Option(min=0, help="How many places to skip.")] = 0,
+    around: Annotated[str | None, typer.Option(help="Show the places around this user.")] = None,
+    source: Annotated[Source, typer.Option(help="Live rankings, or the truth.")] = Source.REDIS,
+    as_json: Json = False,
+) -> None:
+    """Print standings in order."""
+    wanted = Wanted(leaderboard=key, run=run, limit=limit, offset=offset, around=around)
+    with open_console_runtime() as runtime:
+        try:
+            page = show_leaderboard(runtime.engine, runtime.rankings, wanted, source)
+        except NoSuchBoard as error:
+            if as_json:
+                print_json({"error": str(error)})
+            fail(str(error), NO)
+    if as_json:
+        print_json(_shape(page))
+    else:
+        out.print(standings_table(page))
+
+
+def standings_table(page: Page) -> Table:
+    """Return standings as a table for people."""
+    board = page.board
+    table = Table(title=f"{board.leaderboard} ({board.run}), {page.participants} participants")
+    table.add_column("rank", justify="right")
+    table.add_column("user")
+    table.add_column("score", justify="right")
+    table.add_column("reached at (UTC)")
+    for standing in page.standings:
+        table.add_row(
+            str(standing.rank),
+            standing.user_id,
+            decimal_text(standing.score),
+            f"{standing.reached_at:%Y-%m-%d %H:%M:%S}",
+        )
+    return table
+
+
+def _shape(page: Page) -> dict[str, object]:
+    return {
+        "leaderboard": page.board.leaderboard,
+        "run": page.board.run,
+        "status": "open",
+        "segment": {},
+        "participants": page.participants,
+        "standings": [
+            {
+                "rank": standing.rank,
+                "user_id": standing.user_id,
+                "score": standing.score,
+                "reached_at": standing.reached_at,
+            }
+            for standing in page.standings
+        ],
+    }

@@ -1,0 +1,85 @@
+"""`program check|apply|show`: the rules of the app."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobs.apply_program import apply_program
+from models.program import Program, compare_programs, pending_features, read_program
+from models.rulebooks import NoProgram, read_history
+from models.statements import programs as statements
+from worker.cli.console import Json, load_settings, open_console_runtime, out, print_json
+from worker.clock import utc_now
+from worker.runtime import Runtime
+
+app = typer.Typer(no_args_is_help=True, help="The rules of the app, as TOML.")
+
+File = Annotated[
+    Path | None, typer.Argument(help="The program's TOML; without it, STREAKLINE_PROGRAM.")
+]
+
+
+@app.command()
+def check(file: File = None, as_json: Json = False) -> None:
+    """Say whether a program can be used, and which parts are not acted upon yet."""
+    program = read_program(file or load_settings().program)
+    pending = pending_features(program)
+    if as_json:
+        print_json({"ok": True, "digest": program.digest, "pending": pending})
+        return
+    out.print(f"{program.app.name}: ok", highlight=False)
+    _print_pending(pending)
+
+
+@app.command("apply")
+def apply_(file: File = None, as_json: Json = False) -> None:
+    """Put a program into force as the next version; one that says the same changes nothing."""
+    with open_console_runtime() as runtime:
+        path = file or runtime.settings.program
+        program = read_program(path)
+        changes, version, is_new = apply_file(runtime, program, path)
+    pending = pending_features(program)
+    if as_json:
+        print_json({"version": version, "new": is_new, "changes": changes, "pending": pending})
+        return
+    what = "is now in force" if is_new else "is in force already; nothing changed"
+    out.print(f"{program.app.name}: version {version} {what}", highlight=False)
+    for change in changes:
+        out.print(f"  {change}", highlight=False)
+    _print_pending(pending)
+
+
+@app.command()
+def show(as_json: Json = False) -> None:
+    """Print the program in force as it was applied."""
+    with open_console_runtime() as runtime, runtime.engine.connect() as connection:
+        stored = statements.read_programs(connection)
+    if not stored:
+        raise NoProgram
+    latest = stored[-1]
+    if as_json:
+        print_json(
+            {"version": latest.version, "applied_at": latest.applied_at, "toml": latest.toml}
+        )
+        return
+    out.print(f"# version {latest.version}, applied {latest.applied_at}", highlight=False)
+    out.print(latest.toml, highlight=False, markup=False)
+
+
+def apply_file(runtime: Runtime, program: Program, path: Path) -> tuple[list[str], int, bool]:
+    """Put a program into force; return what it changed, its version, and whether it is new."""
+    with runtime.engine.connect() as connection:
+        history = read_history(connection)
+    changes = compare_programs(history[-1].program if history else None, program)
+    applied = apply_program(runtime.engine, program, path.read_text("utf-8"), utc_now())
+    return [str(change) for change in changes], applied.version, applied.is_new
+
+
+def _print_pending(pending: list[str]) -> None:
+    if pending:
+        out.print(f"Not acted upon yet by this version ({len(pending)}):", highlight=False)
+    for line in pending:
+        out.print(f"  {line}", highlight=False, markup=False)

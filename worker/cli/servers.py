@@ -1,0 +1,113 @@
+"""`up`, `worker`, `scheduler`, `migrate`: what runs, and the tables it runs on."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from models.migrations import current_revision, upgrade
+from models.program import pending_features, read_program
+from streakline.contract import EVENTS_QUEUE
+from worker.actors import ANALYTICS_QUEUE, SWEEPS_QUEUE
+from worker.cli.console import Json, fail, load_settings, open_console_runtime, out, print_json
+from worker.cli.programs import apply_file
+from worker.processes import Supervisor, read_procfile
+from worker.runtime import Runtime, open_runtime
+from worker.serving import run_scheduler, run_worker
+
+QUEUES = (EVENTS_QUEUE, SWEEPS_QUEUE, ANALYTICS_QUEUE)
+THREADS = 16
+"""Messages of one event are applied together with those of other threads."""
+CONNECTIONS_MAX = 4
+"""A worker applies one batch at a time, and may write a dead message and run a sweep beside it."""
+WORKERS = 2
+
+PROCFILE = next(
+    (
+        path
+        for path in (
+            Path(__file__).parents[1] / "Procfile",  # in an installed wheel
+            Path(__file__).parents[2] / "Procfile",
+        )
+        if path.exists()
+    ),
+    Path("Procfile"),
+)
+
+
+def up(
+    workers: Annotated[int, typer.Option(min=1, help="How many worker processes.")] = WORKERS,
+    procfile: Annotated[Path, typer.Option(help="Which processes to run.")] = PROCFILE,
+) -> None:
+    """Servers as needed, tables, program, and the Procfile's processes, until Ctrl-C."""
+    settings = load_settings(process="up")
+    commands = read_procfile(procfile)
+    with open_runtime(settings) as runtime:
+        prepare(runtime)
+        supervisor = Supervisor(
+            commands,
+            environment=os.environ | runtime.addresses.environment(),
+            counts={"worker": workers},
+        )
+        _stop_on_signals(supervisor)
+        supervisor.run()
+
+
+def prepare(runtime: Runtime) -> None:
+    """Bring the tables up to date, and the program into force where its file is there."""
+    upgrade(runtime.engine)
+    path = runtime.settings.program
+    if path.exists():
+        program = read_program(path)
+        changes, version, is_new = apply_file(runtime, program, path)
+        state = f"now in force, {len(changes)} changes" if is_new else "in force"
+        out.print(f"{path}: {program.app.name}, version {version}, {state}", highlight=False)
+        pending = len(pending_features(program))
+        if pending:
+            out.print(f"  {pending} parts are not acted upon yet: streakline program check {path}")
+
+
+def worker(
+    queues: Annotated[
+        str, typer.Option(help=f"Which queues, by commas: {', '.join(QUEUES)}.")
+    ] = EVENTS_QUEUE,
+    threads: Annotated[int, typer.Option(min=1, max=256, help="Messages at once.")] = THREADS,
+) -> None:
+    """Process messages until told to stop."""
+    names = [name.strip() for name in queues.split(",") if name.strip()]
+    unknown = sorted(set(names) - set(QUEUES))
+    if unknown or not names:
+        fail(f"there is no queue {', '.join(unknown) or queues!r}; there are {', '.join(QUEUES)}")
+    with open_console_runtime(connections_max=CONNECTIONS_MAX, process="worker") as runtime:
+        run_worker(runtime, names, threads)
+
+
+def scheduler() -> None:
+    """Ring the ticks until told to stop; several do no harm."""
+    with open_console_runtime(process="scheduler") as runtime:
+        run_scheduler(runtime)
+
+
+def migrate(as_json: Json = False) -> None:
+    """Bring the tables to what this version needs."""
+    with open_console_runtime() as runtime:
+        upgrade(runtime.engine)
+        with runtime.engine.connect() as connection:
+            revision = current_revision(connection)
+    if as_json:
+        print_json({"revision": revision})
+    else:
+        out.print(f"The tables are at revision {revision}.", highlight=False)
+
+
+def _stop_on_signals(supervisor: Supervisor) -> None:
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        supervisor.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)

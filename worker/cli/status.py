@@ -1,0 +1,115 @@
+"""`status`, `drain`: how far everything is, and waiting until all of it is done."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from jobs.read_status import read_progress
+from models.statements.events import Outcome
+from worker.cli.console import NO, Json, err, fail, open_console_runtime, out, print_json
+from worker.clock import utc_now
+from worker.queues import read_waiting
+from worker.runtime import Runtime
+from worker.schedule import TICKS
+
+POLL_SECONDS = 0.1
+DRAIN_SECONDS = 300.0
+
+
+def status(as_json: Json = False) -> None:
+    """Queues, lag of each projection, what was set aside or given up, next ticks."""
+    with open_console_runtime() as runtime:
+        found = read_status(runtime)
+    if as_json:
+        print_json(found)
+        return
+    table = Table(show_header=False, box=None)
+    for name, value in _lines(found):
+        table.add_row(name, str(value))
+    out.print(table)
+
+
+def drain(
+    timeout: Annotated[float, typer.Option(help="Seconds to wait at most.")] = DRAIN_SECONDS,
+    as_json: Json = False,
+) -> None:
+    """Wait until everything accepted is applied and projected; exit 1 if not in time."""
+    deadline = time.monotonic() + timeout
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with (
+        open_console_runtime() as runtime,
+        Progress(*columns, console=err, transient=True, disable=as_json) as bar,
+    ):
+        found = read_status(runtime)
+        total = _left(found)
+        task = bar.add_task("draining", total=total or 1)
+        while _left(found) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+            found = read_status(runtime)
+            total = max(total, _left(found))
+            bar.update(task, total=total, completed=total - _left(found))
+    if as_json:
+        print_json(found)
+    if _left(found):
+        fail(
+            f"after {timeout:g} s {found['waiting_events']} events still wait to be applied and "
+            f"{found['rankings']['waiting']} batches to be projected; are workers running?",
+            NO,
+        )
+
+
+def read_status(runtime: Runtime) -> dict[str, Any]:
+    """Return the status in the shape of the interface."""
+    now = utc_now()
+    # The queue first: what leaves it in between is then counted as applied, never lost from sight.
+    waiting = read_waiting(runtime.broker, now)
+    progress = read_progress(runtime.engine)
+    outcomes = progress.outcomes
+    return {
+        "ready": True,
+        "waiting_events": waiting.events,
+        "oldest_waiting_seconds": round(waiting.oldest_seconds, 3),
+        "dead_messages": progress.dead_messages,
+        "rejected_events": outcomes[Outcome.REJECTED] + outcomes[Outcome.CONFLICT],
+        "conflicting_events": outcomes[Outcome.CONFLICT],
+        "duplicate_events": outcomes[Outcome.DUPLICATE],
+        "applied_events": outcomes[Outcome.APPLIED],
+        "rankings": {"waiting": progress.rankings_waiting},
+        "warehouse": {"waiting_events": 0},
+        "emails": {"due": 0, "failed": 0},
+        "ticks": [
+            {
+                "name": tick.name,
+                "last": progress.last_ticks.get(tick.name),
+                "next": tick.next_slot(now),
+            }
+            for tick in TICKS
+        ],
+        "backfills": [],
+    }
+
+
+def _left(found: dict[str, Any]) -> int:
+    return int(found["waiting_events"]) + int(found["rankings"]["waiting"])
+
+
+def _lines(found: dict[str, Any]) -> list[tuple[str, object]]:
+    ticks = [
+        (f"tick {tick['name']}", f"last {tick['last'] or 'never'}, next {tick['next']}")
+        for tick in found["ticks"]
+    ]
+    return [
+        ("events waiting", found["waiting_events"]),
+        ("oldest waiting", f"{found['oldest_waiting_seconds']} s"),
+        ("events applied", found["applied_events"]),
+        ("duplicates", found["duplicate_events"]),
+        ("set aside", f"{found['rejected_events']} (conflicts: {found['conflicting_events']})"),
+        ("dead messages", found["dead_messages"]),
+        ("rankings waiting", f"{found['rankings']['waiting']} batches"),
+        *ticks,
+    ]

@@ -1,0 +1,66 @@
+"""What waits in the broker: how many events, and for how long the oldest has."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from dramatiq import Broker
+from dramatiq.brokers.rabbitmq import RabbitmqBroker
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.common import dq_name
+
+from streakline.contract import EVENTS_QUEUE
+
+MESSAGES_READ_MAX = 200
+"""Up to so many messages are all read; of more, so many are, and the rest is taken to be alike."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """What a queue holds, what workers have taken but not finished included.
+
+    `events` is exact up to 200 messages and an estimate beyond.
+    """
+
+    messages: int
+    events: int
+    oldest_seconds: float
+
+
+def read_waiting(broker: Broker, now: datetime) -> Waiting:
+    """Return what waits to be applied. Raises what the broker's client raises."""
+    if isinstance(broker, RedisBroker):
+        return _read_redis(broker, now)
+    assert isinstance(broker, RabbitmqBroker)
+    # RabbitMQ does not show what is in messages without taking them: each counts as one event.
+    ready, delayed, _ = broker.get_queue_message_counts(EVENTS_QUEUE)
+    return Waiting(messages=ready + delayed, events=ready + delayed, oldest_seconds=0.0)
+
+
+def _read_redis(broker: RedisBroker, now: datetime) -> Waiting:
+    messages = 0
+    read: list[bytes] = []
+    for queue in (EVENTS_QUEUE, dq_name(EVENTS_QUEUE)):
+        key = f"{broker.namespace}:{queue}.msgs"
+        messages += broker.client.hlen(key)
+        read += list(_some_messages(broker, key))
+    if not read:
+        return Waiting(messages=messages, events=messages, oldest_seconds=0.0)
+    decoded = [json.loads(data) for data in read]
+    events = sum(len(message["kwargs"].get("events", ())) or 1 for message in decoded)
+    oldest = min(message["message_timestamp"] for message in decoded) / 1000
+    return Waiting(
+        messages=messages,
+        events=round(events * messages / len(read)),
+        oldest_seconds=max(0.0, now.timestamp() - oldest),
+    )
+
+
+def _some_messages(broker: RedisBroker, key: str) -> Iterator[bytes]:
+    for number, (_, data) in enumerate(broker.client.hscan_iter(key, count=MESSAGES_READ_MAX)):
+        if number >= MESSAGES_READ_MAX:
+            return
+        yield data

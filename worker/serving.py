@@ -1,0 +1,79 @@
+"""The long-running processes: a worker, and a scheduler, each until SIGTERM or SIGINT.
+
+A worker that is told to stop finishes what it runs and gives back what waits in its memory.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Collection
+from contextlib import suppress
+from threading import Event
+from types import FrameType
+
+import structlog
+from dramatiq import Worker
+from dramatiq.brokers.redis import RedisBroker
+from redis import RedisError
+
+from worker.clock import utc_now
+from worker.runtime import Runtime
+from worker.scheduler import build_scheduler
+
+IDLE_MILLISECONDS_MAX = 100
+"""How long an idle worker waits before it looks for messages again."""
+STOP_MILLISECONDS_MAX = 20_000
+"""Below the grace of the supervisor and of common platforms (30 s)."""
+HEARTBEAT_SECONDS = 5.0
+PREFETCH_PER_THREAD = 4
+"""Messages a worker holds for each thread, so that none waits for the network."""
+
+log = structlog.get_logger(__name__)
+
+
+def run_worker(runtime: Runtime, queues: Collection[str], threads: int) -> None:
+    """Process messages of these queues until the process is told to stop."""
+    stopping = _stop_on_signals()
+    worker = Worker(
+        runtime.broker,
+        queues=set(queues),
+        worker_threads=threads,
+        worker_timeout=IDLE_MILLISECONDS_MAX,
+    )
+    worker.queue_prefetch = threads * PREFETCH_PER_THREAD
+    worker.start()
+    log.info("worker_started", queues=sorted(queues), threads=threads, pid=os.getpid())
+    while not stopping.wait(HEARTBEAT_SECONDS):
+        _beat(runtime)
+    worker.stop(timeout=STOP_MILLISECONDS_MAX)
+    log.info("worker_stopped", pid=os.getpid())
+
+
+def run_scheduler(runtime: Runtime) -> None:
+    """Ring the ticks until the process is told to stop."""
+    stopping = _stop_on_signals()
+    scheduler = build_scheduler(runtime.broker, utc_now)
+    scheduler.start()
+    log.info("scheduler_started", pid=os.getpid())
+    stopping.wait()
+    scheduler.shutdown()
+    log.info("scheduler_stopped", pid=os.getpid())
+
+
+def _beat(runtime: Runtime) -> None:
+    """Tell Redis that this worker lives: with its hands full it might not ask for messages."""
+    if isinstance(runtime.broker, RedisBroker):
+        with suppress(RedisError, OSError):  # the next beat tells it as well
+            runtime.broker.do_qsize("")
+
+
+def _stop_on_signals() -> Event:
+    stopping = Event()
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    return stopping

@@ -61,6 +61,6 @@ def _bind(bound: dict[str, Any]) -> Processor:
     """Put the same values on every line, whichever thread writes it."""
 
     def add(_logger: Any, _name: str, event: Any) -> Any:
-        return {**event, **bound}
+        return {**bound, **event}
 
     return add

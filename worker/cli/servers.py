@@ -66,10 +66,17 @@ def prepare(runtime: Runtime) -> None:
         program = read_program(path)
         changes, version, is_new = apply_file(runtime, program, path)
         state = f"now in force, {len(changes)} changes" if is_new else "in force"
-        out.print(f"{path}: {program.app.name}, version {version}, {state}", highlight=False)
+        out.print(
+            f"{path}: {program.app.name}, version {version}, {state}",
+            highlight=False,
+            soft_wrap=True,
+        )
         pending = len(pending_features(program))
         if pending:
-            out.print(f"  {pending} parts are not acted upon yet: streakline program check {path}")
+            out.print(
+                f"  {pending} parts are not acted upon yet: streakline program check",
+                highlight=False,
+            )
 
 
 def worker(

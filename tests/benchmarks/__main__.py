@@ -1,0 +1,60 @@
+"""`python -m tests.benchmarks [NAME…]`: measure, print a table, write build/bench.json.
+
+It never judges a time: rates follow the machine. It fails only where a benchmark does not come to
+its end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable, Iterable
+
+from tests.benchmarks import enqueue, limits, rates, reads, users
+from tests.benchmarks.harness import Figure
+from tests.benchmarks.report import print_table, shown, write_json, write_page
+
+BENCHMARKS: dict[str, Callable[[bool], Iterable[Figure]]] = {
+    "rates": rates.run,
+    "limits": limits.run,
+    "enqueue": enqueue.run,
+    "users": users.run,
+    "reads": reads.run,
+}
+
+
+def main() -> None:
+    """Run the benchmarks that the command line names, or all."""
+    arguments = _arguments()
+    # So that servers and processes end with us also when we are told to stop.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    results = {name: _run(name, arguments.quick) for name in arguments.names or BENCHMARKS}
+    print_table(results)
+    print(write_json(results))  # noqa: T201 - a command's output
+    if arguments.docs:
+        print(write_page(results))  # noqa: T201
+
+
+def _run(name: str, quick: bool) -> list[Figure]:
+    figures = []
+    for figure in BENCHMARKS[name](quick):
+        line = f"{name}: {figure.name}: {shown(figure.value)} {figure.unit}"
+        print(line, file=sys.stderr, flush=True)  # noqa: T201 - progress: all of it takes minutes
+        figures.append(figure)
+    return figures
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[[], *BENCHMARKS], help="default: all")
+    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it works")
+    parser.add_argument("--docs", action="store_true", help="write docs/benchmarks.md too")
+    arguments = parser.parse_args()
+    if arguments.docs and (arguments.quick or arguments.names):
+        parser.error("--docs needs all figures at full size")
+    return arguments
+
+
+if __name__ == "__main__":
+    main()

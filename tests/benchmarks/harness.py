@@ -1,0 +1,206 @@
+"""What the benchmarks share: servers of their own, the program, events, processes, figures.
+
+Each benchmark runs on embedded servers in a fresh home, with the settings that `streakline up`
+gives them (so with full durability), and leaves neither servers nor processes behind.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psutil
+from redis import Redis
+from sqlalchemy import Engine
+
+from jobs.apply_program import apply_program
+from models.database import open_engine
+from models.migrations import upgrade
+from models.program import load_program
+from models.rankings import Rankings
+from models.statements import boards
+from streakline import Event
+from streakline.contract import NAMESPACE
+from streakline.redis_connection import open_redis
+from tests.servers import temporary_home
+from worker.settings import Addresses, Settings, open_servers
+
+PROGRAM = """
+[app]
+name = "Benchmark"
+
+[metrics.lessons]
+
+[streaks.daily]
+frequency = "daily"
+metrics = { lessons = 1 }
+
+[points.xp.triggers.lesson]
+on = "metric"
+metric = "lessons"
+every = 1
+points = 10
+
+[leaderboards.lessons]
+rank_by = { metric = "lessons" }
+period = "all"
+
+[leaderboards.xp]
+rank_by = { points = "xp" }
+period = "all"
+"""
+METRIC = "lessons"
+DAYS = 3
+"""Events are spread over so many days, ascending, so that streaks begin and grow."""
+PROCESSES = 2
+POLL_SECONDS = 0.05
+RUN_SECONDS_MAX = 600.0
+STOP_SECONDS_MAX = 20.0
+SEED = 20261123
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One measured value; `goal` says what it should be, in the unit, where there is a goal."""
+
+    name: str
+    value: float
+    unit: str
+    note: str = ""
+    goal: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """Running servers with a migrated database in which the program is applied."""
+
+    addresses: Addresses
+    engine: Engine
+    redis: Redis
+    broker_redis: Redis
+    rankings: Rankings
+
+    def unfinished(self) -> tuple[int, int]:
+        """Return how many messages wait or run, and how many batches wait to be projected."""
+        messages = int(self.broker_redis.hlen(f"{NAMESPACE}:events.msgs"))
+        with self.engine.connect() as connection:
+            return messages, boards.count_touches(connection)
+
+
+@contextmanager
+def open_bench() -> Iterator[Bench]:
+    """Start servers in a fresh home; all of it is gone afterwards."""
+    with ExitStack() as stack:
+        home = stack.enter_context(temporary_home())
+        addresses = stack.enter_context(open_servers(Settings(home=home)))
+        engine = open_engine(addresses.database_url)
+        stack.callback(engine.dispose)
+        redis, broker_redis = open_redis(addresses.redis_url), open_redis(addresses.broker_url)
+        stack.callback(redis.close)
+        stack.callback(broker_redis.close)
+        upgrade(engine)
+        apply_program(engine, load_program(PROGRAM, source="benchmark"), PROGRAM, datetime.now(UTC))
+        yield Bench(
+            addresses=addresses,
+            engine=engine,
+            redis=redis,
+            broker_redis=broker_redis,
+            rankings=Rankings(redis, NAMESPACE),
+        )
+
+
+def make_events(count: int, users: int, prefix: str) -> list[Event]:
+    """Return events of random users, oldest first, with keys of their own."""
+    chance = random.Random(SEED)
+    start = datetime.now(UTC) - timedelta(days=DAYS)
+    step = timedelta(days=DAYS) / count
+    return [
+        Event(
+            user_id=f"user-{chance.randrange(users)}",
+            metric=METRIC,
+            key=f"{prefix}-{number}",
+            occurred_at=start + number * step,
+        )
+        for number in range(count)
+    ]
+
+
+def script(name: str) -> str:
+    """Return the path of a command that is installed beside this Python."""
+    return str(Path(sys.executable).with_name(name))
+
+
+def environment(bench: Bench) -> dict[str, str]:
+    """Return the environment of a process that is to use these servers."""
+    return {**os.environ, **bench.addresses.environment()}
+
+
+@contextmanager
+def running(bench: Bench, command: Sequence[str], processes: int) -> Iterator[list[psutil.Process]]:
+    """Run a command some times over with the servers' addresses, and end it, whatever happens."""
+    with tempfile.TemporaryFile() as log:
+        started: list[psutil.Popen] = []
+        try:
+            for _ in range(processes):
+                started.append(
+                    psutil.Popen(command, env=environment(bench), stdout=log, stderr=log)
+                )
+            yield [psutil.Process(each.pid) for each in started]
+            if any(each.poll() is not None for each in started):
+                log.seek(0)
+                raise RuntimeError(f"{command} ended: {log.read().decode()[-4000:]}")
+        finally:
+            _end(started)
+
+
+def _end(started: Sequence[psutil.Popen]) -> None:
+    for each in started:
+        if each.poll() is None:
+            each.terminate()
+    for each in started:
+        try:
+            each.wait(STOP_SECONDS_MAX)
+        except (psutil.TimeoutExpired, subprocess.TimeoutExpired):
+            each.kill()
+            each.wait(STOP_SECONDS_MAX)
+
+
+def measure_rate(
+    count: Callable[[], int], target: int, is_finished: Callable[[], bool] = lambda: True
+) -> float:
+    """Return things per second from the first that are counted until all are, and finished.
+
+    What was there at the first look counts neither as time nor as work, so that the start of
+    processes is left out. Raises TimeoutError.
+    """
+    deadline = time.monotonic() + RUN_SECONDS_MAX
+    while not (first := count()):
+        _look_again(deadline)
+    began = time.perf_counter()
+    while count() < target or not is_finished():
+        _look_again(deadline)
+    return (target - first) / (time.perf_counter() - began)
+
+
+def _look_again(deadline: float) -> None:
+    if time.monotonic() > deadline:
+        raise TimeoutError(f"not finished within {RUN_SECONDS_MAX} s")
+    time.sleep(POLL_SECONDS)
+
+
+def resident_megabytes(processes: Sequence[psutil.Process]) -> float:
+    """Return the resident memory of the largest of these processes and what they started."""
+    return max(
+        each.memory_info().rss / 1e6
+        for process in processes
+        for each in (process, *process.children(recursive=True))
+    )

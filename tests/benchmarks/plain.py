@@ -1,0 +1,65 @@
+"""Runs the plain way (`tests.benchmarks.plain_app`) on the same servers and measures it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from sqlalchemy import text
+
+from streakline import Event
+from streakline.contract import instant_text
+from tests.benchmarks.harness import (
+    PROCESSES,
+    Bench,
+    environment,
+    measure_rate,
+    running,
+    script,
+)
+
+THREADS = 8
+"""Dramatiq's default."""
+COMMAND = (
+    *(script("dramatiq"), "tests.benchmarks.plain_app"),
+    *("--processes", str(PROCESSES), "--threads", str(THREADS)),
+)
+ENQUEUE = """
+import json, sys
+from tests.benchmarks.plain_app import Base, apply_event, engine
+Base.metadata.create_all(engine)
+for arguments in json.load(sys.stdin):
+    apply_event.send(*arguments)
+"""
+QUEUE = "dramatiq:default.msgs"
+
+
+def plain_rate(bench: Bench, events: Sequence[Event]) -> float:
+    """Return the events per second of the plain way, from a full queue."""
+    _fill_queue(bench, events)
+
+    def applied() -> int:
+        with bench.engine.connect() as connection:
+            return int(connection.execute(text("select count(*) from plain_events")).scalar_one())
+
+    def is_finished() -> bool:
+        return not bench.broker_redis.hlen(QUEUE)
+
+    with running(bench, COMMAND, 1):
+        return measure_rate(applied, len(events), is_finished)
+
+
+def _fill_queue(bench: Bench, events: Sequence[Event]) -> None:
+    rows = [
+        (event.user_id, event.metric, event.key, int(event.value), instant_text(event.occurred_at))
+        for event in events
+        if event.occurred_at is not None
+    ]
+    subprocess.run(
+        [sys.executable, "-c", ENQUEUE],
+        input=json.dumps(rows).encode(),
+        env=environment(bench),
+        check=True,
+    )

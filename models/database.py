@@ -30,6 +30,7 @@ def open_engine(url: str, *, connections_max: int = 5, application: str = "strea
         pool_size=connections_max,
         max_overflow=0,
         pool_pre_ping=True,
+        hide_parameters=True,  # they are somebody's data, and errors are logged
         json_deserializer=orjson.loads,
         connect_args={
             "connect_timeout": CONNECT_SECONDS_MAX,

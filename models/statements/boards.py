@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
     Connection,
     Row,
-    any_,
     bindparam,
     case,
     delete,
@@ -18,18 +16,18 @@ from sqlalchemy import (
     insert,
     select,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
 
 from models.rules.rankings import Board, BoardName, Score, Standing
 from models.statements.rows import (
-    USER_IDS,
+    array_parameter,
     arrays,
     given_columns,
     insert_given,
     match_given,
+    one_of,
     upsert_given,
 )
-from models.tables import boards, scores, touched_boards
+from models.tables import ID, boards, scores, touched_boards
 
 ADVISORY_CLASS = 0x5EA4
 """The first of the two numbers of our advisory locks, so that no one else's are ours."""
@@ -47,7 +45,7 @@ _LOCK_BOARD = select(func.pg_advisory_xact_lock(ADVISORY_CLASS, bindparam("board
 _PUT_SCORES = upsert_given(scores, *_SCORE_COLUMNS)
 _cut = given_columns(scores, "board_id", "user_id")
 _CUT_SCORES = delete(scores).where(match_given(scores, _cut, "board_id", "user_id"))
-_SCORES = select(scores).where(_ON_BOARD, scores.c.user_id == USER_IDS)
+_SCORES = select(scores).where(_ON_BOARD, one_of(scores.c.user_id, "user_ids"))
 _COUNT = select(func.count()).select_from(scores).where(_ON_BOARD)
 _ranked = (
     select(
@@ -78,7 +76,7 @@ _PAGE = (
 _RANK_OF = select(_ranked).where(_ranked.c.user_id == bindparam("user_id"))
 
 _TOUCH = insert(touched_boards).values(
-    board_id=bindparam("board_id"), user_ids=bindparam("user_ids")
+    board_id=bindparam("board_id"), user_ids=array_parameter("user_ids", ID)
 )
 _TOUCHED_BOARDS = select(touched_boards.c.board_id).distinct()
 _TOUCHES = (
@@ -87,9 +85,7 @@ _TOUCHES = (
     .order_by(touched_boards.c.touch_id)
     .limit(bindparam("limit"))
 )
-_CUT_TOUCHES = delete(touched_boards).where(
-    touched_boards.c.touch_id == any_(bindparam("touch_ids", type_=ARRAY(BigInteger, dimensions=1)))
-)
+_CUT_TOUCHES = delete(touched_boards).where(one_of(touched_boards.c.touch_id, "touch_ids"))
 _WAITING = select(func.count()).select_from(touched_boards)
 
 
@@ -134,7 +130,7 @@ def cut_scores(connection: Connection, users: Iterable[BoardUser]) -> None:
 
 def read_scores(connection: Connection, board_id: int, user_ids: Sequence[str]) -> list[Score]:
     """Return the scores of these users on a board, of those who have one."""
-    rows = connection.execute(_SCORES, {"board_id": board_id, "user_ids": list(user_ids)})
+    rows = connection.execute(_SCORES, {"board_id": board_id, "user_ids": list(user_ids)}).all()
     return [Score(user_id=row.user_id, score=row.score, reached_at=row.reached_at) for row in rows]
 
 
@@ -145,7 +141,7 @@ def count_scores(connection: Connection, board_id: int) -> int:
 
 def read_page(connection: Connection, board_id: int, *, offset: int, limit: int) -> list[Standing]:
     """Return standings in order, from the place `offset` on; it sorts the whole board."""
-    rows = connection.execute(_PAGE, {"board_id": board_id, "offset": offset, "limit": limit})
+    rows = connection.execute(_PAGE, {"board_id": board_id, "offset": offset, "limit": limit}).all()
     return [_standing(row) for row in rows]
 
 
@@ -170,7 +166,7 @@ def read_touched_boards(connection: Connection) -> list[int]:
 
 def read_touches(connection: Connection, board_id: int, limit: int) -> list[Touch]:
     """Return what is to be projected on a board, oldest first."""
-    rows = connection.execute(_TOUCHES, {"board_id": board_id, "limit": limit})
+    rows = connection.execute(_TOUCHES, {"board_id": board_id, "limit": limit}).all()
     return [Touch(touch_id=row.touch_id, user_ids=row.user_ids) for row in rows]
 
 
@@ -185,4 +181,9 @@ def count_touches(connection: Connection) -> int:
 
 
 def _standing(row: Row[Any]) -> Standing:
-    return Standing(rank=row.rank, user_id=row.user_id, score=row.score, reached_at=row.reached_at)
+    return Standing(
+        rank=row.rank,
+        user_id=row.user_id,
+        score=row.score,
+        reached_at=row.reached_at.replace(microsecond=0),  # boards count in seconds (S44)
+    )

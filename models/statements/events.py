@@ -106,7 +106,7 @@ class Rejected:
 
 def read_known(connection: Connection, identities: Iterable[Identity]) -> dict[Identity, Content]:
     """Return what the accepted events of these identities said."""
-    rows = connection.execute(_KNOWN, arrays(["user_id", "metric", "key"], identities))
+    rows = connection.execute(_KNOWN, arrays(["user_id", "metric", "key"], identities)).all()
     return {
         (row.user_id, row.metric, row.key): Content(
             value=row.value,

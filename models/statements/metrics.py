@@ -44,7 +44,7 @@ _USER_TOTALS = (
 
 def read_totals(connection: Connection, keys: Iterable[UserMetric]) -> dict[UserMetric, Total]:
     """Return the totals of these users' metrics, where there are any."""
-    rows = connection.execute(_TOTALS, arrays(["user_id", "metric"], keys))
+    rows = connection.execute(_TOTALS, arrays(["user_id", "metric"], keys)).all()
     return {(row.user_id, row.metric): _total(row) for row in rows}
 
 
@@ -66,7 +66,7 @@ def read_days(
     connection: Connection, days: Iterable[tuple[str, date]]
 ) -> dict[UserDayMetric, DayTotal]:
     """Return what all metrics of these users came to on these days."""
-    rows = connection.execute(_DAYS, arrays(["user_id", "local_date"], days))
+    rows = connection.execute(_DAYS, arrays(["user_id", "local_date"], days)).all()
     return {
         (row.user_id, row.local_date, row.metric): DayTotal(value=row.value, events=row.events)
         for row in rows

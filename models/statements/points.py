@@ -12,11 +12,11 @@ from sqlalchemy import Connection, Row, and_, bindparam, delete, func, select, t
 
 from models.rules.points import Counted, Entry, TriggerKey, TriggerState
 from models.statements.rows import (
-    USER_IDS,
     arrays,
     given,
     given_columns,
     match_given,
+    one_of,
     upsert_given,
 )
 from models.tables import ID, INSTANT, events, point_entries, point_triggers
@@ -28,7 +28,7 @@ _KEY_COLUMNS = ("user_id", "points", "trigger", "since")
 _STATE_COLUMNS = (*_KEY_COLUMNS, "counted", "awarded", "last_at", "last_key", "reached_at")
 _ENTRY_COLUMNS = (*_KEY_COLUMNS, "cause", "amount", "occurred_at")
 
-_STATES = select(point_triggers).where(point_triggers.c.user_id == USER_IDS)
+_STATES = select(point_triggers).where(one_of(point_triggers.c.user_id, "user_ids"))
 _users_after = (
     select(point_triggers.c.user_id)
     .where(
@@ -100,7 +100,7 @@ class LedgerEvent:
 
 def read_states(connection: Connection, user_ids: Iterable[str]) -> dict[UserTrigger, TriggerState]:
     """Return how far every trigger has come for these users."""
-    rows = connection.execute(_STATES, {"user_ids": list(user_ids)})
+    rows = connection.execute(_STATES, {"user_ids": list(user_ids)}).all()
     return {(row.user_id, (row.points, row.trigger, row.since)): _state(row) for row in rows}
 
 
@@ -110,7 +110,7 @@ def read_states_after(
     """Return the states of one system's triggers for the next users in the order of their ids."""
     found: dict[str, dict[TriggerKey, TriggerState]] = {}
     asked = {"points": points, "after": after, "limit": limit}
-    for row in connection.execute(_STATES_AFTER, asked):
+    for row in connection.execute(_STATES_AFTER, asked).all():
         found.setdefault(row.user_id, {})[row.points, row.trigger, row.since] = _state(row)
     return found
 
@@ -148,7 +148,7 @@ def read_events_after(
         ((*key, *position) for key, position in positions.items()),
     )
     found: dict[tuple[str, str], list[LedgerEvent]] = {}
-    for row in connection.execute(_TAIL_EVENTS, asked):
+    for row in connection.execute(_TAIL_EVENTS, asked).all():
         counted = Counted(occurred_at=row.occurred_at, key=row.key, value=row.value)
         found.setdefault((row.user_id, row.metric), []).append(
             LedgerEvent(
@@ -177,7 +177,7 @@ def read_reached_before(
 
 def read_balances(connection: Connection, user_id: str) -> dict[str, Decimal]:
     """Return the balance of each points system of a user who has any."""
-    rows = connection.execute(_BALANCES, {"user_id": user_id})
+    rows = connection.execute(_BALANCES, {"user_id": user_id}).all()
     return {row.points: row.balance for row in rows}
 
 

@@ -7,42 +7,90 @@ SQLAlchemy compiles it once and Postgres plans it once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    Dialect,
     Table,
     TableValuedAlias,
     and_,
-    any_,
     bindparam,
     cast,
+    collate,
     column,
     func,
     select,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, Insert, insert
-from sqlalchemy.types import Text, TypeEngine
+from sqlalchemy.types import Text, TypeDecorator, TypeEngine
 
-from models.tables import ID
 
-USER_IDS = any_(bindparam("user_ids", type_=ARRAY(ID, dimensions=1)))
-"""To compare a column with: it is one of the parameter `user_ids`, a list."""
+class _ArrayText(TypeDecorator[Sequence[Any]]):
+    """A list as Postgres writes an array: psycopg's own dumper takes half the time of a batch.
+
+    Postgres manual, 8.15.6: elements in quotes, quotes and backslashes escaped by a backslash.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Sequence[Any] | None, dialect: Dialect) -> str:  # noqa: ARG002
+        """Return the array's text."""
+        values = value or ()
+        kinds = set(map(type, values))
+        if kinds == {str}:
+            return _texts(values)
+        if kinds <= _WRITTEN_AS_THEY_ARE:
+            return "{" + ",".join(map(str, values)) + "}"
+        return "{" + ",".join(map(_element, values)) + "}"
+
+
+_WRITTEN_AS_THEY_ARE = {bool, int, Decimal, date, datetime}
+
+
+def _texts(values: Sequence[str]) -> str:
+    """Return the array's text; one look at all of it tells whether anything needs escaping."""
+    joined = '","'.join(values)
+    if "\\" in joined or joined.count('"') != 2 * (len(values) - 1):
+        return "{" + ",".join(map(_element, values)) + "}"
+    return '{"' + joined + '"}'
+
+
+def _element(value: object) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, bytes):
+        return f'"\\\\x{value.hex()}"'
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return str(value)
+
+
+def array_parameter(name: str, type_: TypeEngine[Any]) -> ColumnElement[Any]:
+    """Return a parameter that takes a list of values of a column's type."""
+    is_text = isinstance(type_, Text)
+    array = cast(bindparam(name, type_=_ArrayText()), ARRAY(Text() if is_text else type_))
+    return collate(array, "C") if is_text else array
+
+
+def one_of(compared: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+    """Return the condition that a column has one of the values of a parameter, a list.
+
+    The values go in as rows: Postgres then looks each up in the index. Compared with `= any`, whose
+    array it knows only when it runs, it would read the whole table.
+    """
+    rows = given("given", **{name: compared.type})
+    return compared.in_(select(rows.c[name]))
 
 
 def given(name: str, **columns: TypeEngine[Any]) -> TableValuedAlias:
     """Return a table whose rows are parameters: one array named as the column, for each column."""
-    arrays = [
-        bindparam(column_name, type_=ARRAY(type_, dimensions=1))
-        for column_name, type_ in columns.items()
-    ]
-    return (
-        func.unnest(*arrays)
-        .table_valued(
-            *[column(column_name, type_) for column_name, type_ in columns.items()], name=name
-        )
-        .render_derived(name=name)
-    )
+    parameters = [array_parameter(key, type_) for key, type_ in columns.items()]
+    derived = [column(key, type_) for key, type_ in columns.items()]
+    return func.unnest(*parameters).table_valued(*derived, name=name).render_derived(name=name)
 
 
 def given_columns(table: Table, *names: str) -> TableValuedAlias:

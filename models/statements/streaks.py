@@ -12,11 +12,11 @@ from sqlalchemy import Connection, Row, Select, Table, bindparam, delete, func, 
 
 from models.rules.streaks import Chain
 from models.statements.rows import (
-    USER_IDS,
     arrays,
     given_columns,
     insert_given,
     match_given,
+    one_of,
     upsert_given,
 )
 from models.tables import metric_days, streak_chains, streaks
@@ -27,7 +27,7 @@ _CHAIN_COLUMNS = ("user_id", "streak", "started_on", "ended_on", "length")
 _STREAK_COLUMNS = (*_CHAIN_COLUMNS, "deadline_at")
 _FROM_COLUMNS = ("user_id", "streak", "started_on")
 
-_LATEST = select(streaks).where(streaks.c.user_id == USER_IDS)
+_LATEST = select(streaks).where(one_of(streaks.c.user_id, "user_ids"))
 _PUT_LATEST = upsert_given(streaks, *_STREAK_COLUMNS)
 _ADD_CHAINS = insert_given(streak_chains, *_CHAIN_COLUMNS)
 
@@ -100,7 +100,7 @@ class Latest:
 
 def read_latest(connection: Connection, user_ids: Iterable[str]) -> dict[UserStreak, Latest]:
     """Return the latest chain of each streak of these users."""
-    rows = connection.execute(_LATEST, {"user_ids": list(user_ids)})
+    rows = connection.execute(_LATEST, {"user_ids": list(user_ids)}).all()
     return {
         (row.user_id, row.streak): Latest(chain=_chain(row), deadline_at=row.deadline_at)
         for row in rows
@@ -128,7 +128,7 @@ def read_refold_starts(
     change does to that one, the chain before it is whole, and is the latest if nothing follows.
     """
     asked = arrays(_FROM_COLUMNS, ((*key, day) for key, day in days.items()))
-    rows = connection.execute(_REFOLD_STARTS, asked)
+    rows = connection.execute(_REFOLD_STARTS, asked).all()
     return {(row.user_id, row.streak): row.started_on for row in rows}
 
 
@@ -152,7 +152,7 @@ def cut_chains(connection: Connection, since: Mapping[UserStreak, date]) -> None
 def read_history(connection: Connection, user_id: str) -> dict[str, list[Chain]]:
     """Return, for each streak of a user, all chains before the latest, oldest first."""
     history: dict[str, list[Chain]] = {}
-    for row in connection.execute(_HISTORY, {"user_id": user_id}):
+    for row in connection.execute(_HISTORY, {"user_id": user_id}).all():
         history.setdefault(row.streak, []).append(_chain(row))
     return history
 

@@ -9,20 +9,20 @@ from sqlalchemy import Connection, bindparam, exists, select, tuple_
 
 from models.rules.arrivals import Told
 from models.rules.calendar import ZoneChange
-from models.statements.rows import USER_IDS, arrays, insert_given
+from models.statements.rows import arrays, insert_given, one_of
 from models.tables import user_fields, user_zones, users
 from streakline.contract import UserFields
 
 _ADD_USERS = insert_given(users, "user_id", "first_seen_at").on_conflict_do_nothing()
 _LOCK_USERS = (
     select(users.c.user_id)
-    .where(users.c.user_id == USER_IDS)
+    .where(one_of(users.c.user_id, "user_ids"))
     .order_by(users.c.user_id)
-    .with_for_update()
+    .with_for_update(of=users)
 )
 _ZONES = (
     select(user_zones)
-    .where(user_zones.c.user_id == USER_IDS)
+    .where(one_of(user_zones.c.user_id, "user_ids"))
     .order_by(user_zones.c.user_id, user_zones.c.since)
 )
 _ZONE = insert_given(user_zones, "user_id", "since", "tz")
@@ -47,18 +47,26 @@ _KNOWN = select(exists().where(users.c.user_id == bindparam("user_id")))
 def lock_users(connection: Connection, user_ids: Iterable[str], now: datetime) -> None:
     """Lock the users until the end of the transaction, adding those never seen before.
 
-    The ids go in one order everywhere, so that two batches never wait for each other in a circle.
-    New users are added before any lock is taken, for the same reason.
+    It must be the first to lock anything in its transaction. The ids go in one order everywhere, so
+    that two batches never wait for each other in a circle; and a new user is added while nothing is
+    locked, for the same reason: what was locked until it was found missing is let go first.
     """
     ordered = sorted(set(user_ids))
-    connection.execute(_ADD_USERS, {"user_id": ordered, "first_seen_at": [now] * len(ordered)})
+    savepoint = connection.begin_nested()
+    locked = connection.execute(_LOCK_USERS, {"user_ids": ordered}).scalars().all()
+    if len(locked) == len(ordered):
+        savepoint.commit()
+        return
+    savepoint.rollback()
+    missing = sorted(set(ordered) - set(locked))
+    connection.execute(_ADD_USERS, {"user_id": missing, "first_seen_at": [now] * len(missing)})
     connection.execute(_LOCK_USERS, {"user_ids": ordered})
 
 
 def read_zones(connection: Connection, user_ids: Iterable[str]) -> dict[str, list[ZoneChange]]:
     """Return the zone changes of each user who has one, ascending by instant."""
     zones: dict[str, list[ZoneChange]] = {}
-    for row in connection.execute(_ZONES, {"user_ids": list(user_ids)}):
+    for row in connection.execute(_ZONES, {"user_ids": list(user_ids)}).all():
         zones.setdefault(row.user_id, []).append(ZoneChange(since=row.since, tz=row.tz))
     return zones
 
@@ -85,7 +93,7 @@ def tell(connection: Connection, told: Iterable[Told]) -> None:
 
 def read_fields(connection: Connection, user_id: str) -> dict[str, str]:
     """Return what is known of a user: `email`, `name`, `attributes.<name>`."""
-    rows = connection.execute(_FIELDS, {"user_id": user_id})
+    rows = connection.execute(_FIELDS, {"user_id": user_id}).all()
     return {row.field: row.value for row in rows}
 
 

@@ -156,7 +156,13 @@ def _is_acted_upon(leaderboard: Leaderboard, program: Program) -> bool:
 
 
 def _leaderboard_getter(name: str) -> Callable[[Program], object]:
-    return lambda program: program.leaderboards.get(name)
+    """Look at what makes the scores: what it is called and how much is listed changes no board."""
+
+    def get(program: Program) -> object:
+        leaderboard = program.leaderboards.get(name)
+        return leaderboard and leaderboard.model_copy(update={"name": None, "size": None})
+
+    return get
 
 
 def _trigger_getter(points: str, name: str) -> Callable[[Program], object]:

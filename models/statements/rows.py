@@ -23,6 +23,7 @@ from sqlalchemy import (
     column,
     func,
     select,
+    type_coerce,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, Insert, insert
 from sqlalchemy.types import Text, TypeDecorator, TypeEngine
@@ -73,7 +74,8 @@ def array_parameter(name: str, type_: TypeEngine[Any]) -> ColumnElement[Any]:
     """Return a parameter that takes a list of values of a column's type."""
     is_text = isinstance(type_, Text)
     array = cast(bindparam(name, type_=_ArrayText()), ARRAY(Text() if is_text else type_))
-    return collate(array, "C") if is_text else array
+    # Coerced, because SQLAlchemy knows COLLATE for texts only, not for arrays of them.
+    return collate(type_coerce(array, Text()), "C") if is_text else array
 
 
 def one_of(compared: ColumnElement[Any], name: str) -> ColumnElement[bool]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
 
@@ -24,6 +24,8 @@ from streakline.contract import (
 from streakline.errors import InvalidEvent
 
 NOTHING = Decimal(0)
+OCCURRED_AT_MIN = datetime(2, 1, 1, tzinfo=UTC)
+"""Within a day of year 1 an instant has no date in zones west of UTC, which Python cannot hold."""
 
 
 class Reason(Enum):
@@ -175,6 +177,12 @@ def _refuse_time(arrival: Arrival, rulebook: Rulebook, now: datetime) -> Refusal
         arrival.event.check_time(now)
     except InvalidEvent as error:
         return Refusal(reason=Reason.AHEAD, detail=str(error))
+    if arrival.occurred_at < OCCURRED_AT_MIN:
+        return Refusal(
+            reason=Reason.TOO_OLD,
+            detail=f"occurred_at {instant_text(arrival.occurred_at)} is before "
+            f"{instant_text(OCCURRED_AT_MIN)}, the earliest that has a date in every zone",
+        )
     if not arrival.imported and arrival.occurred_at < arrival.received_at - rulebook.event_age_max:
         return Refusal(
             reason=Reason.TOO_OLD,

@@ -102,4 +102,6 @@ def _rejected(item: Received, error: InvalidEvent) -> Rejected:
 
 def _text(value: object) -> str | None:
     """Return a text that a column can hold, for grouping; the event itself is kept as JSON."""
-    return value[:255].replace("\x00", "") if isinstance(value, str) else None
+    if not isinstance(value, str):
+        return None
+    return value[:255].replace("\x00", "").encode(errors="ignore").decode()

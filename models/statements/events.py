@@ -171,7 +171,7 @@ def _event_row(dated: Dated, program_version: int) -> tuple[Any, ...]:
 
 
 def _rejected_row(item: Rejected, program_version: int) -> tuple[Any, ...]:
-    event = orjson.dumps(item.raw, option=orjson.OPT_SORT_KEYS)
+    event = _storable_json(item.raw)
     reason = item.refusal.reason.value
     return (
         blake2b(event + reason.encode(), digest_size=16).digest(),
@@ -183,3 +183,15 @@ def _rejected_row(item: Rejected, program_version: int) -> tuple[Any, ...]:
         program_version,
         item.received_at,
     )
+
+
+def _storable_json(raw: object) -> bytes:
+    """Return the JSON of an event, or of its repr where Postgres could not store the event.
+
+    Not stored: NUL, halves of surrogate pairs, and what orjson refuses, such as huge numbers.
+    """
+    try:
+        event = orjson.dumps(raw, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        return orjson.dumps(ascii(raw))
+    return orjson.dumps(ascii(raw)) if b"\\u0000" in event else event

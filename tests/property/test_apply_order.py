@@ -77,7 +77,7 @@ def events(draw: st.DrawFn) -> list[dict[str, Any]]:
     found = []
     for number in range(draw(st.integers(1, 24))):
         occurred_at = START + timedelta(hours=draw(hours))
-        event = {
+        event: dict[str, Any] = {
             "user_id": draw(st.sampled_from(sorted(USERS))),
             "metric": draw(st.sampled_from(METRICS)),
             "key": f"{draw(st.sampled_from('zaé'))}{number}",

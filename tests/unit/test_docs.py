@@ -1,0 +1,45 @@
+"""What the documentation shows can be used: programs load and Python compiles."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from models.program import load_program
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), ROOT / "client" / "README.md", *ROOT.glob("docs/**/*.md")])
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PROGRAM_MARK = "# program\n"
+"""The first line of a TOML block that is a whole program, and not a part of one."""
+
+
+def _blocks(language: str) -> list[object]:
+    return [
+        pytest.param(match[2], id=f"{page.relative_to(ROOT)}:{number}")
+        for page in PAGES
+        for number, match in enumerate(FENCE.finditer(page.read_text("utf-8")), start=1)
+        if match[1] == language
+    ]
+
+
+@pytest.mark.parametrize("text", _blocks("python"))
+def test_every_python_block_compiles(text: str) -> None:
+    # A block may begin where another ended, and use `await` at its top.
+    compile(text, "<documentation>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+@pytest.mark.parametrize("text", _blocks("toml"))
+def test_every_toml_block_parses_and_those_that_are_programs_load(text: str) -> None:
+    tomllib.loads(text)
+    if text.startswith(PROGRAM_MARK):
+        assert load_program(text, source="documentation").metrics
+
+
+def test_the_pages_for_newcomers_show_whole_programs() -> None:
+    for name in ("README.md", "docs/getting-started.md", "docs/programs.md"):
+        assert PROGRAM_MARK in (ROOT / name).read_text("utf-8"), name

@@ -68,7 +68,10 @@ NAMESPACE = "streakline"
 """Every key of ours in Redis begins with this, unless a deployment chooses another."""
 EVENTS_QUEUE = "events"
 APPLY_EVENTS_ACTOR = "apply_events"
-"""Takes `events`, a list of events as JSON, and `received_at`, an instant as text."""
+"""Takes `events`, a list of events as JSON, and `received_at`, an instant as text.
+
+With `imported`, true in an import alone, events of any age are accepted (S13).
+"""
 IDENTIFY_USERS_ACTOR = "identify_users"
 """Takes `users`, a list of `{"user_id", …user fields}`, and `received_at`, an instant as text."""
 

@@ -33,6 +33,12 @@ def events_message(events: Iterable[Event], received_at: datetime) -> JsonMessag
     return _message(APPLY_EVENTS_ACTOR, received_at, events=[event.to_json() for event in events])
 
 
+def imported_message(events: Iterable[Event], received_at: datetime) -> JsonMessage:
+    """Return the message that has an import's events applied, whatever their age (S13)."""
+    told = [event.to_json() for event in events]
+    return _message(APPLY_EVENTS_ACTOR, received_at, events=told, imported=True)
+
+
 def users_message(users: Sequence[dict[str, Any]], received_at: datetime) -> JsonMessage:
     """Return the message that has these user fields stored."""
     return _message(IDENTIFY_USERS_ACTOR, received_at, users=list(users))

@@ -21,7 +21,8 @@ from pika.exceptions import AMQPError  # type: ignore[import-untyped]  # pika ca
 from redis import Redis, RedisError
 
 from streakline.addresses import without_password
-from streakline.messages import JsonMessage, events_message, users_message
+from streakline.contract import Event
+from streakline.messages import JsonMessage, events_message, imported_message, users_message
 from streakline.redis_connection import SEEN_SECONDS, open_redis, seen_keys
 from streakline.transport import Pending, not_confirmed
 
@@ -64,6 +65,10 @@ class RabbitmqTransport:
             if self._seen:
                 self._seen.mark([one for one in fingerprints if one not in seen], received_at)
         return seen
+
+    def send_imported(self, events: Sequence[Event], received_at: datetime, /) -> None:
+        """As Transport says."""
+        self._enqueue(imported_message(events, received_at))
 
     def send_users(self, users: Sequence[dict[str, Any]], received_at: datetime, /) -> None:
         """As Transport says."""

@@ -17,8 +17,8 @@ from typing import Any
 
 from redis import RedisError
 
-from streakline.contract import EVENTS_QUEUE
-from streakline.messages import JsonMessage, events_message, users_message
+from streakline.contract import EVENTS_QUEUE, Event
+from streakline.messages import JsonMessage, events_message, imported_message, users_message
 from streakline.redis_connection import SEEN_SECONDS, open_redis, seen_keys
 from streakline.transport import Pending, not_confirmed
 
@@ -52,6 +52,10 @@ class RedisTransport:
                 break
             seen.update(found)
         return seen
+
+    def send_imported(self, events: Sequence[Event], received_at: datetime, /) -> None:
+        """As Transport says."""
+        self._enqueue(imported_message(events, received_at), received_at, (), check=False)
 
     def send_users(self, users: Sequence[dict[str, Any]], received_at: datetime, /) -> None:
         """As Transport says."""

@@ -69,6 +69,10 @@ class _Record:
             self._seen |= fingerprints
         return seen
 
+    def send_imported(self, events: Sequence[Event], _received_at: datetime, /) -> None:
+        with self._lock:
+            self.events += events
+
     def send_users(self, users: Sequence[dict[str, Any]], _received_at: datetime, /) -> None:
         for user in users:
             fields = {name: value for name, value in user.items() if name != "user_id"}

@@ -33,6 +33,13 @@ class Transport(Protocol):
         Raises BrokerUnavailable where the broker did not confirm that it holds the message.
         """
 
+    def send_imported(self, events: Sequence[Event], received_at: datetime, /) -> None:
+        """Put an import's events, each with its key, on the queue as one message.
+
+        The workers take them at any age (S13). What was seen lately is neither asked nor marked:
+        Postgres alone tells repeats apart, and counts them. Raises BrokerUnavailable.
+        """
+
     def send_users(self, users: Sequence[dict[str, Any]], received_at: datetime, /) -> None:
         """Put what is told about users on the queue. Raises BrokerUnavailable."""
 

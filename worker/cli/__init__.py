@@ -7,7 +7,9 @@ import sys
 import typer
 
 from worker.cli import (
+    demo,
     doctor,
+    events,
     leaderboards,
     programs,
     servers,
@@ -22,6 +24,7 @@ app = typer.Typer(
     help="Streaks, points, levels and leaderboards from an app's events.",
 )
 app.command(rich_help_panel="Run")(servers.up)
+app.command(rich_help_panel="Run")(demo.demo)
 app.command(rich_help_panel="Run")(servers.worker)
 app.command(rich_help_panel="Run")(servers.scheduler)
 app.command(rich_help_panel="Look after it")(servers.migrate)
@@ -29,6 +32,7 @@ app.command(rich_help_panel="Look after it")(doctor.doctor)
 app.command(rich_help_panel="Look after it")(status.status)
 app.command(rich_help_panel="Look after it")(status.drain)
 app.add_typer(programs.app, name="program", rich_help_panel="Rules and state")
+app.add_typer(events.app, name="events", rich_help_panel="Rules and state")
 app.add_typer(users.app, name="user", rich_help_panel="Rules and state")
 app.add_typer(leaderboards.app, name="leaderboard", rich_help_panel="Rules and state")
 

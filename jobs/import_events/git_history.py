@@ -1,0 +1,85 @@
+"""The history of a git repository as events: a commit is an event of its author.
+
+Addresses stay where they are: an author is known by a hash of theirs. Git keeps the offset from UTC
+that an author's clock had, not the zone; the zone is taken to be the fixed one that the author used
+most, which is off by an hour for half the year where clocks change.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+
+from jobs.import_events.reading import SourceError, UserLine
+from streakline.contract import Event
+
+METRIC = "commits"
+# commit hash, author's address, author's time with its offset; commits are separated by NUL
+FORMAT = "%H%x1f%ae%x1f%aI"
+ZONES = {
+    "+03:30": "Asia/Tehran",
+    "+04:30": "Asia/Kabul",
+    "+05:30": "Asia/Kolkata",
+    "+05:45": "Asia/Kathmandu",
+    "+06:30": "Asia/Yangon",
+    "+09:30": "Australia/Darwin",
+    "+10:30": "Australia/Adelaide",
+    "-03:30": "America/St_Johns",
+    "-02:30": "America/St_Johns",
+}
+"""Zones of the offsets that are no whole hours; whole ones have zones of their own, `Etc/GMT…`."""
+
+
+def read_commits(repository: Path) -> Iterator[Event]:
+    """Read the commits that HEAD leads to, newest first. Raises SourceError."""
+    for commit, author, instant in _log(repository):
+        yield Event(
+            user_id=author,
+            metric=METRIC,
+            key=commit,
+            occurred_at=instant,
+            attributes={"repo": repository.resolve().name},
+        )
+
+
+def read_authors(repository: Path) -> Iterator[UserLine]:
+    """Read the authors of these commits, each with the zone inferred. Raises SourceError."""
+    offsets: dict[str, Counter[str]] = {}
+    for _, author, instant in _log(repository):
+        offsets.setdefault(author, Counter())[instant.isoformat()[-6:]] += 1
+    for author, used in offsets.items():
+        yield UserLine(data={"user_id": author, "tz": _zone(used.most_common(1)[0][0])})
+
+
+def _log(repository: Path) -> Iterator[tuple[str, str, datetime]]:
+    command = ["git", "-C", str(repository), "log", "-z", f"--format={FORMAT}"]
+    try:
+        done = subprocess.run(command, capture_output=True, check=False)
+    except OSError as error:
+        raise SourceError(f"git cannot be run ({error.strerror}); is it installed?") from error
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip().splitlines() or ["git log failed"]
+        raise SourceError(
+            f"{repository} has no history to read ({said[0]}); name a repository with --git"
+        )
+    for record in done.stdout.split(b"\0"):
+        if record:
+            commit, address, instant = record.decode(errors="replace").split("\x1f")
+            yield commit, _author(address), datetime.fromisoformat(instant)
+
+
+def _author(address: str) -> str:
+    return f"u-{sha256(address.lower().encode()).hexdigest()[:10]}"
+
+
+def _zone(offset: str) -> str:
+    hours, minutes = offset[:3], offset[4:6]
+    if minutes != "00":
+        return ZONES.get(offset[:6], "UTC")
+    # POSIX counts west of Greenwich, and so do the names Etc/GMT±n.
+    east = int(hours)
+    return "UTC" if not -12 <= east <= 14 or east == 0 else f"Etc/GMT{-east:+d}"

@@ -1,0 +1,143 @@
+"""`events import|rejected`: the past, brought in; and what was set aside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from enum import Enum
+from itertools import chain
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from jobs.import_events import ImportReport, import_events
+from jobs.import_events.git_history import read_authors, read_commits
+from jobs.import_events.reading import Refused, UserLine, read_events, read_users
+from models.statements.events import list_rejected
+from streakline.contract import Event
+from streakline.transport import connect
+from worker.cli.console import NO, Json, err, open_console_runtime, out, print_json
+from worker.clock import utc_now
+
+app = typer.Typer(no_args_is_help=True, help="Bring events in; see what was set aside.")
+
+SHOWN_MAX = 20
+
+
+class Format(Enum):
+    """What a source is."""
+
+    JSONL = "jsonl"
+    GIT = "git"
+
+
+@app.command("import")
+def import_(
+    files: Annotated[
+        list[Path], typer.Argument(help="JSON lines, plain or gzip; or git repositories.")
+    ],
+    users: Annotated[Path | None, typer.Option(help="JSON lines of users with zones.")] = None,
+    format_: Annotated[
+        Format | None, typer.Option("--format", help="Without it, a folder is a git repository.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Send events of any age to the workers; exit 1 if lines were refused (the rest is sent)."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with (
+        open_console_runtime() as runtime,
+        Progress(*columns, console=err, transient=True, disable=as_json) as progress,
+    ):
+        task = progress.add_task("sent", total=None)
+        transport = connect(
+            runtime.addresses.broker_url, runtime.addresses.redis_url, runtime.settings.namespace
+        )
+        report = import_events(
+            _users(files, users, format_),
+            chain.from_iterable(_events(path, format_) for path in files),
+            transport,
+            utc_now(),
+            progress=lambda items: progress.update(task, advance=items),
+        )
+        transport.close()
+    _print(report, as_json)
+    if report.refused_count:
+        raise typer.Exit(NO)
+
+
+@app.command()
+def rejected(
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """List events that were set aside or conflict with an accepted one, newest first."""
+    with open_console_runtime() as runtime, runtime.engine.connect() as connection:
+        found = list_rejected(connection, limit)
+    if as_json:
+        shown = ("user_id", "metric", "reason", "detail", "event", "received_at", "rejected_at")
+        print_json({"rejected": [{name: item[name] for name in shown} for item in found]})
+        return
+    table = Table("rejected at (UTC)", "user", "metric", "reason", "detail")
+    for item in found:
+        table.add_row(
+            f"{item['rejected_at']:%Y-%m-%d %H:%M:%S}",
+            item["user_id"],
+            item["metric"],
+            item["reason"],
+            item["detail"],
+        )
+    out.print(table)
+
+
+def _is_git(path: Path, format_: Format | None) -> bool:
+    return format_ is Format.GIT or (format_ is None and path.is_dir())
+
+
+def _events(path: Path, format_: Format | None) -> Iterable[Event | Refused]:
+    return read_commits(path) if _is_git(path, format_) else read_events(path)
+
+
+def _users(
+    files: list[Path], users: Path | None, format_: Format | None
+) -> Iterator[UserLine | Refused]:
+    if users is not None:
+        yield from read_users(users)
+    for path in files:
+        if _is_git(path, format_):
+            yield from read_authors(path)
+
+
+def _print(report: ImportReport, as_json: bool) -> None:
+    if as_json:
+        refused = [
+            {"file": item.file, "line": item.line, "reason": item.reason} for item in report.refused
+        ]
+        print_json(
+            {
+                "events_sent": report.events_sent,
+                "users_sent": report.users_sent,
+                "refused_count": report.refused_count,
+                "refused": refused,
+            }
+        )
+        return
+    out.print(
+        f"{report.events_sent} events and {report.users_sent} users are on the queue.",
+        highlight=False,
+    )
+    for item in report.refused[:SHOWN_MAX]:
+        err.print(
+            f"{item.file}, line {item.line}: {item.reason}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+    if report.refused_count:
+        err.print(f"{report.refused_count} lines were refused; the others were sent.")

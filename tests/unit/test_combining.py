@@ -1,0 +1,146 @@
+"""Group commit: everything is applied once, in batches within the limit, and fails on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Barrier, Event, get_ident
+
+import pytest
+
+from tests.waiting import wait_until
+from worker.combining import Combiner
+
+DEADLINE_SECONDS = 30.0
+FIRST = "first"
+BAD = "bad"
+
+
+class Refused(Exception):
+    """What the log raises for a batch that holds BAD."""
+
+
+@dataclass(slots=True, kw_only=True)
+class GatedLog:
+    """Notes each batch; the first waits at the gate, so that others come meanwhile."""
+
+    batches: list[list[str]] = field(default_factory=list)
+    threads: list[int] = field(default_factory=list)
+    entered: Event = field(default_factory=Event)
+    gate: Event = field(default_factory=Event)
+
+    def apply(self, items: list[str]) -> None:
+        self.batches.append(items)
+        self.threads.append(get_ident())
+        if FIRST in items:
+            self.entered.set()
+            assert self.gate.wait(DEADLINE_SECONDS)
+        if BAD in items:
+            raise Refused(*items)
+
+
+@contextmanager
+def held_up(
+    log: GatedLog, combiner: Combiner[str], requests: Sequence[Sequence[str]]
+) -> Iterator[list[Future[None]]]:
+    """Yield what becomes of the requests, all of which came in order while a batch was applied."""
+    with ThreadPoolExecutor(len(requests) + 1) as threads:
+        first = threads.submit(combiner.submit, [FIRST])
+        assert log.entered.wait(DEADLINE_SECONDS)
+        futures = []
+        for number, request in enumerate(requests, start=1):
+            futures.append(threads.submit(combiner.submit, request))
+            wait_until(_has_waiting(combiner, number))
+        log.gate.set()
+        first.result(DEADLINE_SECONDS)
+        yield futures
+
+
+def _has_waiting(combiner: Combiner[str], number: int) -> Callable[[], bool]:
+    # that a thread waits shows nowhere else
+    return lambda: len(combiner._waiting) == number
+
+
+def test_items_of_many_threads_are_applied_exactly_once_within_the_limit() -> None:
+    batches: list[list[str]] = []
+    combiner: Combiner[str] = Combiner(batches.append, items_max=5)
+    start = Barrier(8)
+
+    def submit(thread: int) -> None:
+        start.wait(DEADLINE_SECONDS)
+        for number in range(50):
+            one = f"{thread}.{number}"
+            combiner.submit([f"{one}.{item}" for item in range(1 + number % 3)])
+            # it is applied by the time that submit returns
+            assert any(f"{one}.0" in batch for batch in list(batches))
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(submit, range(8)))
+    applied = [item for batch in batches for item in batch]
+    sent = [f"{t}.{n}.{i}" for t in range(8) for n in range(50) for i in range(1 + n % 3)]
+    assert sorted(applied) == sorted(sent)
+    assert all(1 <= len(batch) <= 5 for batch in batches)
+
+
+def test_one_threads_requests_are_batches_of_its_own() -> None:
+    batches: list[list[str]] = []
+    combiner: Combiner[str] = Combiner(batches.append, items_max=100)
+    for request in (["a", "b"], ["c"], ["d"]):
+        combiner.submit(request)
+    assert batches == [["a", "b"], ["c"], ["d"]]
+
+
+def test_what_came_while_a_batch_was_applied_is_the_next_in_order() -> None:
+    log = GatedLog()
+    combiner: Combiner[str] = Combiner(log.apply, items_max=100)
+    with held_up(log, combiner, [["a", "b"], ["c"], ["d"]]) as futures:
+        for future in futures:
+            future.result(DEADLINE_SECONDS)
+    assert log.batches == [[FIRST], ["a", "b", "c", "d"]]
+
+
+@pytest.mark.parametrize(
+    ("requests", "batches"),
+    [
+        (["ab", "cd", "e"], ["abcd", "e"]),
+        (["abc", "de", "f"], ["abc", "def"]),
+        (["abcd", "e"], ["abcd", "e"]),
+        (["abcdef", "g"], ["abcdef", "g"]),
+        (["a", "bcdefg", "h"], ["a", "bcdefg", "h"]),
+    ],
+    ids=["fits-to-the-last", "next-would-not-fit", "full", "larger-alone", "larger-between"],
+)
+def test_a_batch_exceeds_the_limit_only_where_one_request_alone_does(
+    requests: list[str], batches: list[str]
+) -> None:
+    log = GatedLog()
+    combiner: Combiner[str] = Combiner(log.apply, items_max=4)
+    with held_up(log, combiner, requests) as futures:
+        for future in futures:
+            future.result(DEADLINE_SECONDS)
+    assert ["".join(batch) for batch in log.batches[1:]] == batches
+
+
+def test_of_a_batch_that_fails_only_the_failing_request_raises() -> None:
+    log = GatedLog()
+    combiner: Combiner[str] = Combiner(log.apply, items_max=100)
+    with held_up(log, combiner, [["a"], ["b", BAD], ["c"]]) as futures:
+        futures[0].result(DEADLINE_SECONDS)
+        futures[2].result(DEADLINE_SECONDS)
+        with pytest.raises(Refused) as caught:
+            futures[1].result(DEADLINE_SECONDS)
+    assert caught.value.args == ("b", BAD)
+    assert log.batches[1] == ["a", "b", BAD, "c"]
+    assert sorted(log.batches[2:]) == [["a"], ["b", BAD], ["c"]]
+    assert len(set(log.threads[2:])) == 3, "each thread applies its own"
+
+
+def test_a_request_that_fails_alone_is_applied_once_and_raises_and_the_next_goes_on() -> None:
+    log = GatedLog()
+    combiner: Combiner[str] = Combiner(log.apply, items_max=100)
+    with pytest.raises(Refused):
+        combiner.submit([BAD])
+    combiner.submit(["a"])
+    assert log.batches == [[BAD], ["a"]]

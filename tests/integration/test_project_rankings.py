@@ -1,0 +1,159 @@
+"""From Postgres to Redis: what was committed is shown in the end, whatever happened between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from redis import ConnectionError as RedisConnectionError
+from redis import Redis
+from sqlalchemy import Engine
+
+from jobs.project_rankings import TOUCHES_PER_ROUND_MAX, project_rankings
+from models.rankings import Rankings
+from models.rules.rankings import Board, Score
+from models.statements import boards as statements
+from tests.applying import (
+    NOW,
+    opened,
+    opened_rankings,
+    put_events,
+    put_program,
+    read_board,
+    read_standings,
+)
+
+PROGRAM = """
+[app]
+name = "App"
+timezone = "UTC"
+[metrics.runs]
+[leaderboards.runs]
+period = "all"
+rank_by = { metric = "runs" }
+"""
+NOWHERE = "redis://127.0.0.1:1/0"
+"""A port that nothing listens on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Projected:
+    """A database with the program in force, its one board, and the rankings that follow it."""
+
+    engine: Engine
+    rankings: Rankings
+    board: Board
+
+    def check(self) -> None:
+        """Redis shows what Postgres holds, and nothing waits."""
+        standings = read_standings(self.engine, self.board)
+        assert self.rankings.page(self.board, limit=len(standings) + 1) == standings
+        assert self.waiting() == 0
+
+    def waiting(self) -> int:
+        """Return how many batches wait to be projected."""
+        with self.engine.connect() as connection:
+            return statements.count_touches(connection)
+
+
+@pytest.fixture
+def projected(every_redis_url: str, database_url: str, namespace: str) -> Iterator[Projected]:
+    with opened(database_url) as engine, opened_rankings(every_redis_url, namespace) as rankings:
+        put_program(engine, PROGRAM)
+        yield Projected(engine=engine, rankings=rankings, board=read_board(engine, "runs"))
+
+
+def put_run(engine: Engine, number: int, users: int = 7) -> None:
+    """Apply one event as a batch of its own; the numbers go round the users."""
+    event = {
+        "user_id": f"user-{number % users}",
+        "metric": "runs",
+        "key": str(number),
+        "value": number % 5 + 1,
+        "occurred_at": (NOW - timedelta(minutes=number)).isoformat(),
+    }
+    put_events(engine, [event])
+
+
+def test_what_was_committed_but_not_projected_is_caught_up(projected: Projected) -> None:
+    """As after a kill between the commit and Redis: more batches than one round takes."""
+    batches = TOUCHES_PER_ROUND_MAX + 3
+    for number in range(batches):
+        put_run(projected.engine, number)
+    assert (projected.waiting(), projected.rankings.count(projected.board)) == (batches, 0)
+    assert project_rankings(projected.engine, projected.rankings) == batches
+    assert projected.rankings.count(projected.board) == 7
+    projected.check()
+
+
+def test_projecting_twice_is_harmless(projected: Projected) -> None:
+    put_run(projected.engine, 1)
+    put_run(projected.engine, 2)
+    assert project_rankings(projected.engine, projected.rankings, [projected.board.board_id]) == 2
+    assert project_rankings(projected.engine, projected.rankings, [projected.board.board_id]) == 0
+    assert project_rankings(projected.engine, projected.rankings) == 0
+    projected.check()
+
+
+def test_only_the_boards_asked_for_are_projected(projected: Projected) -> None:
+    put_run(projected.engine, 1)
+    assert project_rankings(projected.engine, projected.rankings, []) == 0
+    assert (projected.waiting(), projected.rankings.count(projected.board)) == (1, 0)
+
+
+def test_two_that_project_while_events_arrive_leave_redis_as_postgres(
+    projected: Projected,
+) -> None:
+    """Each thread applies and projects, so that an old read could overwrite a newer score."""
+
+    def apply_and_project(start: int) -> int:
+        projected_batches = 0
+        for number in range(start, 60, 2):
+            put_run(projected.engine, number)
+            projected_batches += project_rankings(
+                projected.engine, projected.rankings, [projected.board.board_id]
+            )
+        return projected_batches
+
+    with ThreadPoolExecutor(max_workers=2) as threads:
+        assert sum(threads.map(apply_and_project, [0, 1])) == 60
+    projected.check()
+
+
+def test_a_touched_user_without_a_score_is_removed(projected: Projected) -> None:
+    for number in range(3):
+        put_run(projected.engine, number)
+    project_rankings(projected.engine, projected.rankings)
+    board_id = projected.board.board_id
+    with projected.engine.begin() as connection:
+        statements.cut_scores(connection, [(board_id, "user-1")])
+        statements.touch(connection, {board_id: ["user-1", "user-2", "never seen"]})
+    project_rankings(projected.engine, projected.rankings)
+    assert projected.rankings.standing(projected.board, "user-1") is None
+    assert projected.rankings.count(projected.board) == 2
+    projected.check()
+
+
+def test_where_redis_does_not_answer_the_batch_waits_for_the_next_run(
+    projected: Projected, namespace: str
+) -> None:
+    put_run(projected.engine, 1)
+    with Redis.from_url(NOWHERE, retry=None) as nowhere, pytest.raises(RedisConnectionError):
+        project_rankings(projected.engine, Rankings(nowhere, namespace))
+    assert projected.waiting() == 1
+    assert project_rankings(projected.engine, projected.rankings) == 1
+    projected.check()
+
+
+def test_a_stale_score_in_redis_gives_way_to_what_postgres_holds(
+    projected: Projected,
+) -> None:
+    put_run(projected.engine, 1)
+    stale = Score(user_id="user-1", score=Decimal(99), reached_at=NOW + timedelta(days=1))
+    projected.rankings.put(projected.board, [stale])
+    project_rankings(projected.engine, projected.rankings)
+    projected.check()

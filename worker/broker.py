@@ -17,6 +17,8 @@ from streakline.redis_connection import open_redis
 
 HEARTBEAT_TIMEOUT_MILLISECONDS = 30_000
 """A worker that was silent for so long is dead, and its messages go back on the queue."""
+REJECTED_KEPT_MILLISECONDS = 100 * 365 * 24 * 60 * 60 * 1_000
+"""For good: Dramatiq throws away what was rejected a week ago, and to us that is a message lost."""
 ALWAYS = 1_000_000
 """Dramatiq counts the chance of maintenance in millionths."""
 
@@ -40,4 +42,5 @@ def open_redis_broker(
         middleware=list(middleware),
         maintenance_chance=ALWAYS if maintains else 0,
         heartbeat_timeout=HEARTBEAT_TIMEOUT_MILLISECONDS,
+        dead_message_ttl=REJECTED_KEPT_MILLISECONDS,
     )

@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from threading import Barrier
+
 import pytest
+from sqlalchemy import Connection, Engine
+from sqlalchemy import event as sql_event
 
 from models import tables
+from models.rulebooks import Rulebooks
 from models.statements.events import Outcome
-from tests.applying import opened, put_events, put_program, read_table
+from tests.applying import NOW, dump_state, opened, put_events, put_program, read_table
 
 PROGRAM = """
 [app]
 name = "App"
 timezone = "America/New_York"
 [metrics.runs]
+[metrics.pages]
+max_value = 10
+[streaks.daily]
+frequency = "daily"
+metrics = { runs = 1 }
+[points.xp.triggers.run]
+on = "metric"
+metric = "runs"
+every = 2.5
+points = 10
+[leaderboards.runs]
+period = "all"
+rank_by = { metric = "runs" }
 """
 
 
@@ -52,3 +73,252 @@ def test_what_no_column_can_hold_is_set_aside_and_the_good_applies_s17(
         rejected = read_table(engine, tables.rejected_events)
     assert applied.outcomes[Outcome.APPLIED] == 1
     assert [row["reason"] for row in rejected] == ["invalid"]
+
+
+def test_same_content_is_a_duplicate_and_other_content_a_conflict_s11(database_url: str) -> None:
+    event = {"user_id": "a", "metric": "runs", "key": "k", "value": "2.5", "attributes": {"x": "1"}}
+    at = {"occurred_at": "2026-11-23T08:00:00Z"}
+    same = [
+        event | at,
+        event,  # occurred_at left to default is not content
+        event | {"value": 2.50, "occurred_at": "2026-11-23T10:00:00+02:00"},
+        event | at | {"user": {"name": "A"}},
+    ]
+    other = {
+        "value": event | at | {"value": "2.5001"},
+        "attributes": event | at | {"attributes": {"x": "2"}},
+        "occurred_at": event | {"occurred_at": "2026-11-23T08:00:01Z"},
+        "value and attributes": event | {"value": 1, "attributes": {}},
+    }
+    with opened(database_url) as engine:
+        put_program(engine, PROGRAM)
+        put_events(engine, [event | at])
+        before = dump_state(engine)
+        applied = put_events(engine, [*same, *other.values()])
+        rejected = read_table(engine, tables.rejected_events)
+        assert dump_state(engine) == before
+    assert applied.outcomes == {
+        Outcome.APPLIED: 0,
+        Outcome.DUPLICATE: len(same),
+        Outcome.CONFLICT: len(other),
+        Outcome.REJECTED: 0,
+    }
+    assert {row["reason"] for row in rejected} == {"conflict"}
+    assert {row["detail"] for row in rejected} == {
+        f"{what} differ from the event accepted under this key; "
+        "give a corrected event a key of its own"
+        for what in other
+    }
+
+
+def test_an_instant_left_to_default_first_does_not_conflict_with_one_told_later_s11(
+    database_url: str,
+) -> None:
+    event = {"user_id": "a", "metric": "runs", "key": "k"}
+    with opened(database_url) as engine:
+        put_program(engine, PROGRAM)
+        put_events(engine, [event])
+        put_events(engine, [event], now=NOW + timedelta(hours=1))
+        applied = put_events(engine, [event | {"occurred_at": "2026-11-20T08:00:00Z"}])
+        kept = read_table(engine, tables.events)
+    assert applied.outcomes[Outcome.DUPLICATE] == 1
+    assert [(row["occurred_at"], row["occurred_at_told"]) for row in kept] == [(NOW, False)]
+
+
+def test_duplicates_and_conflicts_within_one_batch_s11(database_url: str) -> None:
+    event = {"user_id": "a", "metric": "runs", "key": "k", "value": 2}
+    with opened(database_url) as engine:
+        put_program(engine, PROGRAM)
+        applied = put_events(engine, [event, event, event | {"value": 3}])
+        totals = read_table(engine, tables.metric_totals)
+    assert applied.outcomes == {
+        Outcome.APPLIED: 1,
+        Outcome.DUPLICATE: 1,
+        Outcome.CONFLICT: 1,
+        Outcome.REJECTED: 0,
+    }
+    assert [(row["value"], row["events"]) for row in totals] == [(2, 1)]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "detail"),
+    [
+        ({"metric": None}, "invalid", "metric: is missing"),
+        ({"key": None}, "invalid", "key: is missing; a client gives every event one"),
+        ({"value": "much"}, "invalid", "value: 'much' is not a number such as 1 or '2.5'"),
+        ({"valeu": 2}, "invalid", "event: unknown field 'valeu'; did you mean 'value'?"),
+        (
+            {"metric": "run"},
+            "unknown-metric",
+            "the program declares no metric 'run'; did you mean 'runs'?",
+        ),
+        ({"value": -1}, "negative", "-1 is negative, and runs does not allow_negative"),
+        (
+            {"metric": "pages", "value": "10.5"},
+            "too-large",
+            "10.5 is over the max_value of pages, 10",
+        ),
+        (
+            {"value": "900719925474.0992"},
+            "out-of-range",
+            "the total of runs would leave the exact range, 900719925474.0992 either way",
+        ),
+        (
+            {"occurred_at": "2026-11-23T09:05:01Z"},
+            "ahead",
+            "occurred_at: 2026-11-23T09:05:01Z is more than 5 minutes ahead of "
+            "2026-11-23T09:00:00Z; check the clock that made it",
+        ),
+        (
+            {"occurred_at": "2026-10-24T08:59:59Z"},
+            "too-old",
+            "occurred_at 2026-10-24T08:59:59Z is older than max_event_age, 30 days; "
+            "import such events instead",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) and len(value) < 20 else "",
+)
+def test_each_refusal_says_what_is_wrong_and_the_good_beside_it_applies_s13_s15_s17(
+    database_url: str, change: dict[str, object], reason: str, detail: str
+) -> None:
+    good = {"user_id": "a", "metric": "runs", "key": "good"}
+    bad = {"user_id": "a", "metric": "runs", "key": "bad"} | change
+    with opened(database_url) as engine:
+        put_program(engine, PROGRAM)
+        applied = put_events(engine, [good, bad, good | {"key": "good 2"}], imported=False)
+        rejected = read_table(engine, tables.rejected_events)
+    assert (applied.outcomes[Outcome.APPLIED], applied.outcomes[Outcome.REJECTED]) == (2, 1)
+    assert [(row["reason"], row["detail"]) for row in rejected] == [(reason, detail)]
+    assert [row["user_id"] for row in rejected] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "occurred_at", ["2026-11-23T09:05:00Z", "2026-10-24T09:00:00Z"], ids=["ahead", "old"]
+)
+def test_an_event_on_the_edge_of_the_times_allowed_applies_s13(
+    database_url: str, occurred_at: str
+) -> None:
+    event = {"user_id": "a", "metric": "runs", "key": "k", "occurred_at": occurred_at}
+    with opened(database_url) as engine:
+        put_program(engine, PROGRAM)
+        applied = put_events(engine, [event], imported=False)
+    assert applied.outcomes[Outcome.APPLIED] == 1
+
+
+def test_the_same_message_twice_adds_nothing_to_the_events_set_aside(database_url: str) -> None:
+    event = {"user_id": "a", "metric": "runs", "key": "k"}
+    message = [event, event | {"value": 2}, event | {"metric": "none"}, {"user_id": "a"}]
+    with opened(database_url) as engine:
+        put_program(engine, PROGRAM)
+        put_events(engine, message)
+        first, state = read_table(engine, tables.rejected_events), dump_state(engine)
+        put_events(engine, message, now=NOW + timedelta(hours=1))
+        assert (read_table(engine, tables.rejected_events), dump_state(engine)) == (first, state)
+    assert sorted(row["reason"] for row in first) == ["conflict", "invalid", "unknown-metric"]
+
+
+def test_overlapping_batches_side_by_side_neither_deadlock_nor_count_double_s12(
+    database_url: str,
+) -> None:
+    """Every batch comes twice, half of its users are new, and each thread has its own order."""
+    rounds = [
+        [
+            {"user_id": f"u{user}", "metric": "runs", "key": f"{number}", "value": user + 1}
+            for user in range(number, number + 20)
+        ]
+        for number in range(0, 200, 10)
+    ]
+    expected = Counter[str]()
+    for number in range(0, 200, 10):
+        expected.update({f"u{user}": user + 1 for user in range(number, number + 20)})
+    together = Barrier(2, timeout=60)
+
+    def put_all(engine: Engine, backwards: bool) -> int:
+        applied = 0
+        for batch in rounds:
+            together.wait()  # so that both apply the same batch at once
+            events = batch[::-1] if backwards else batch
+            applied += put_events(engine, events).outcomes[Outcome.APPLIED]
+        return applied
+
+    with opened(database_url) as engine, ThreadPoolExecutor(max_workers=2) as threads:
+        put_program(engine, PROGRAM)
+        found = [threads.submit(put_all, engine, backwards) for backwards in (False, True)]
+        assert sum(future.result() for future in found) == sum(map(len, rounds))
+        totals = read_table(engine, tables.metric_totals)
+        scores = read_table(engine, tables.scores)
+        days = read_table(engine, tables.metric_days)
+    assert {row["user_id"]: row["value"] for row in totals} == expected
+    assert {row["user_id"]: row["value"] for row in days} == expected
+    assert {row["user_id"]: row["score"] for row in scores} == expected
+
+
+def test_an_error_before_the_commit_leaves_nothing_and_the_next_try_applies(
+    database_url: str,
+) -> None:
+    message = [{"user_id": "a", "metric": "runs", "key": "k", "value": 3}, {"user_id": "a"}]
+    with opened(database_url) as engine:
+        put_program(engine, PROGRAM)
+
+        def fail(connection: Connection) -> None:
+            raise ConnectionAbortedError("lost just before the commit")
+
+        before = _all_rows(engine)
+        sql_event.listen(engine, "commit", fail)
+        with pytest.raises(ConnectionAbortedError, match="lost just before"):
+            put_events(engine, message)
+        sql_event.remove(engine, "commit", fail)
+        assert _all_rows(engine) == before
+        applied = put_events(engine, message)
+    assert applied.outcomes[Outcome.APPLIED] == 1
+
+
+def test_the_number_of_statements_is_the_same_for_10_and_for_1000_events(
+    database_url: str,
+) -> None:
+    """Of new users and of known ones, with duplicates, conflicts, late events and zones told."""
+    with opened(database_url) as engine:
+        put_program(engine, PROGRAM)
+        rulebooks = Rulebooks()
+        put_events(engine, [], rulebooks=rulebooks)  # so that the rulebook is read before
+        counted = {
+            size: [_count_statements(engine, rulebooks, batch) for batch in _messages(size)]
+            for size in (10, 1000)
+        }
+    assert counted[10] == counted[1000]
+
+
+def _messages(size: int) -> list[list[dict[str, object]]]:
+    """Return messages with as many events, each of a user of its own."""
+    first: list[dict[str, object]] = [
+        {
+            "user_id": f"{size}-{number}",
+            "metric": "runs",
+            "key": "first",
+            "value": 3,
+            "occurred_at": "2026-11-20T08:00:00Z",
+            "user": {"tz": "Asia/Tokyo", "name": "N"},
+        }
+        for number in range(size)
+    ]
+    late = [
+        item | {"key": "late", "value": 2, "occurred_at": "2026-11-18T08:00:00Z"} for item in first
+    ]
+    return [first, late, [*first[::2], *(item | {"value": 9} for item in first[1::2])]]
+
+
+def _count_statements(engine: Engine, rulebooks: Rulebooks, batch: list[dict[str, object]]) -> int:
+    statements = 0
+
+    def count(*_: object) -> None:
+        nonlocal statements
+        statements += 1
+
+    sql_event.listen(engine, "before_cursor_execute", count)
+    put_events(engine, batch, rulebooks=rulebooks)
+    sql_event.remove(engine, "before_cursor_execute", count)
+    return statements
+
+
+def _all_rows(engine: Engine) -> dict[str, list[dict[str, object]]]:
+    return {table.name: read_table(engine, table) for table in tables.metadata.sorted_tables}

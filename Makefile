@@ -39,7 +39,7 @@ bench: install ## rates, as ratios in one run and as figures: docs/benchmarks.md
 	$(BIN)/python -m tests.benchmarks
 
 docs: install ## the documentation in site/, strictly
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 lock: install ## requirements.lock anew from both pyproject.toml files
 	@mkdir -p build

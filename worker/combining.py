@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from threading import Lock
+from threading import Event, Lock
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -28,6 +28,11 @@ class _State(Enum):
 class _Request(Generic[Item]):
     items: Sequence[Item]
     state: _State = _State.WAITING
+    woken: Event = field(default_factory=Event)
+
+    def settle(self, state: _State) -> None:
+        self.state = state
+        self.woken.set()
 
 
 class Combiner(Generic[Item]):
@@ -37,8 +42,8 @@ class Combiner(Generic[Item]):
         self._apply = apply
         self._items_max = items_max
         self._waiting: deque[_Request[Item]] = deque()
-        self._waiting_lock = Lock()
-        self._leading = Lock()
+        self._led = False
+        self._lock = Lock()
 
     def submit(self, items: Sequence[Item]) -> None:
         """Return when the items are applied. Raises what `apply` raises for them.
@@ -47,19 +52,25 @@ class Combiner(Generic[Item]):
         cannot be applied does not stand in the way of the others.
         """
         request = _Request(items=items)
-        with self._waiting_lock:
+        with self._lock:
             self._waiting.append(request)
-        with self._leading:
-            while request.state is _State.WAITING:
-                self._lead(self._take(), request)
-            if request.state is _State.ALONE:
-                self._apply(list(items))
+            leads, self._led = not self._led, True
+        if not leads:
+            # Woken when its items are done, or, still waiting, because it is its turn to lead.
+            request.woken.wait()
+        if request.state is _State.WAITING:
+            try:
+                self._lead(self._take())
+            finally:
+                self._hand_over()
+        if request.state is _State.ALONE:
+            self._apply(list(items))
 
     def _take(self) -> list[_Request[Item]]:
-        """Return the requests that came first: what fits into a batch, and one at least."""
+        """Return the requests that came first, the leader's own ahead: what fits into a batch."""
         batch: list[_Request[Item]] = []
         size = 0
-        with self._waiting_lock:
+        with self._lock:
             while self._waiting:
                 size += len(self._waiting[0].items)
                 if batch and size > self._items_max:
@@ -67,14 +78,21 @@ class Combiner(Generic[Item]):
                 batch.append(self._waiting.popleft())
         return batch
 
-    def _lead(self, batch: Sequence[_Request[Item]], own: _Request[Item]) -> None:
+    def _lead(self, batch: Sequence[_Request[Item]]) -> None:
         outcome = _State.ALONE
         try:
             self._apply([item for request in batch for item in request.items])
             outcome = _State.DONE
         except Exception:
-            if batch == [own]:
+            if len(batch) == 1:
                 raise
         finally:
             for request in batch:
-                request.state = outcome
+                request.settle(outcome)
+
+    def _hand_over(self) -> None:
+        """Let the thread that waits longest lead, or nobody where none waits."""
+        with self._lock:
+            self._led = bool(self._waiting)
+            if self._led:
+                self._waiting[0].woken.set()

@@ -28,8 +28,8 @@ STOP_MILLISECONDS_MAX = 20_000
 """Below the grace of the supervisor and of common platforms (30 s)."""
 HEARTBEAT_SECONDS = 5.0
 GARBAGE_OBJECTS = 100_000
-PREFETCH_PER_THREAD = 4
-"""Messages a worker holds for each thread, so that none waits for the network."""
+PREFETCH_PER_THREAD = 1
+"""Messages that a worker holds for each thread: what more it took, an idle one could not have."""
 
 log = structlog.get_logger(__name__)
 

@@ -29,7 +29,7 @@ class ImportReport:
     """What came of an import: how much was sent, and what was refused."""
 
     events_sent: int = 0
-    users_sent: int = 0
+    users_told: int = 0
     refused: list[Refused] = field(default_factory=list)
     refused_count: int = 0
 
@@ -37,19 +37,22 @@ class ImportReport:
 def import_events(
     users: Iterable[UserLine | Refused],
     events: Iterable[Event | Refused],
+    tell_users: Callable[[Sequence[UserLine]], object],
     transport: Transport,
     now: datetime,
     progress: Callable[[int], object] = lambda _: None,
 ) -> ImportReport:
-    """Send users, then events, so that events are dated in their users' zones.
+    """Have the users told, then send the events.
 
-    `progress` is called with the number of items after each message. Raises BrokerUnavailable; what
-    was sent until then stays, and the same import again sends it again without harm.
+    `tell_users` returns when they are in Postgres: on the queue they could be overtaken by their
+    events, which would then be dated in the wrong zone for ever (S1). `progress` is called with
+    the number of items after each message. Raises BrokerUnavailable; what was sent until then
+    stays, and the same import again sends it again without harm.
     """
     report = ImportReport()
     for some_users in _in_messages(_usable(users, report)):
-        transport.send_users([user.data for user in some_users], now)
-        report.users_sent += len(some_users)
+        tell_users(some_users)
+        report.users_told += len(some_users)
         progress(len(some_users))
     for some_events in _in_messages(_usable(events, report)):
         transport.send_imported(some_events, now)

@@ -18,8 +18,8 @@ from jobs.import_events.reading import SourceError, UserLine
 from streakline.contract import Event
 
 METRIC = "commits"
-# commit hash, author's address, author's time with its offset; commits are separated by NUL
-FORMAT = "%H%x1f%ae%x1f%aI"
+# commit hash, author's time with its offset, author's address, which may hold anything but NUL
+FORMAT = "%H%x1f%aI%x1f%ae"
 ZONES = {
     "+03:30": "Asia/Tehran",
     "+04:30": "Asia/Kabul",
@@ -56,7 +56,8 @@ def read_authors(repository: Path) -> Iterator[UserLine]:
 
 
 def _log(repository: Path) -> Iterator[tuple[str, str, datetime]]:
-    command = ["git", "-C", str(repository), "log", "-z", f"--format={FORMAT}"]
+    command = ["git", "-C", str(repository), "log", "-z", "--no-show-signature"]
+    command.append(f"--format={FORMAT}")
     try:
         done = subprocess.run(command, capture_output=True, check=False)
     except OSError as error:
@@ -64,12 +65,21 @@ def _log(repository: Path) -> Iterator[tuple[str, str, datetime]]:
     if done.returncode != 0:
         said = done.stderr.decode(errors="replace").strip().splitlines() or ["git log failed"]
         raise SourceError(
-            f"{repository} has no history to read ({said[0]}); name a repository with --git"
+            f"{repository} has no history to read ({said[0]}); name the folder of a git repository"
         )
     for record in done.stdout.split(b"\0"):
         if record:
-            commit, address, instant = record.decode(errors="replace").split("\x1f")
-            yield commit, _author(address), datetime.fromisoformat(instant)
+            commit, instant, address = record.decode(errors="replace").split("\x1f", 2)
+            yield commit, _author(address), _instant(commit, instant)
+
+
+def _instant(commit: str, text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise SourceError(
+            f"commit {commit} has a date that is none ({text}); import the history up to its parent"
+        ) from None
 
 
 def _author(address: str) -> str:

@@ -51,16 +51,14 @@ class UserLine:
 def read_events(path: Path) -> Iterator[Event | Refused]:
     """Read events, one a line, in the shape of the wire. Raises SourceError.
 
-    A line without `occurred_at` is refused: an import has no moment of its own that would be the
-    same the next time. One without `key` gets one made of its content and of how many lines like it
-    came before in the file, so that the same file gives the same keys.
+    A line without `key` gets one made of its content and of how many lines like it came before in
+    the file, so that the same file gives the same keys. One without `occurred_at` happens when it
+    is imported for the first time: an instant left to default is not content (S11).
     """
     like_it: Counter[bytes] = Counter()
 
     def event(data: Any) -> Event:
         read = Event.from_json(data)
-        if read.occurred_at is None:
-            raise InvalidEvent("occurred_at", "is missing; an import must say when it happened")
         if read.key is not None:
             return read
         like_it[read.fingerprint] += 1
@@ -87,7 +85,7 @@ def read_users(path: Path) -> Iterator[UserLine | Refused]:
 def _read_lines(path: Path, read: Callable[[Any], Read]) -> Iterator[Read | Refused]:
     number = 0
     try:
-        with closing(_open(path)) as file:
+        with path.open("rb") as raw, closing(_decompressed(raw)) as file:
             while line := file.readline(LINE_BYTES_MAX):
                 number += 1
                 if not line.endswith(b"\n") and len(line) == LINE_BYTES_MAX:
@@ -111,10 +109,11 @@ def _read_line(path: Path, number: int, line: bytes, read: Callable[[Any], Read]
         return _refused(path, number, f"is no JSON: {error.msg} at column {error.colno}")
     except (InvalidEvent, RecursionError) as error:
         return _refused(path, number, str(error))
+    except ValueError as error:  # such as a number of more digits than Python reads
+        return _refused(path, number, f"is no JSON that can be read: {error}")
 
 
-def _open(path: Path) -> BinaryIO:
-    file = path.open("rb")
+def _decompressed(file: BinaryIO) -> BinaryIO:
     is_gzip = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
     file.seek(0)
     return cast(BinaryIO, gzip.GzipFile(fileobj=file)) if is_gzip else file

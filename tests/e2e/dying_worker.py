@@ -16,13 +16,13 @@ from typing import Any
 
 from dramatiq.brokers.redis import _RedisConsumer
 
-import jobs.apply_events
+import models.statements.events
 import worker.actors
 from worker.cli import main
 
 POINTS: dict[str, tuple[Any, str]] = {
     # the last statement of the transaction
-    "before-commit": (jobs.apply_events.event_statements, "count_outcomes"),
+    "before-commit": (models.statements.events, "count_outcomes"),
     "before-projection": (worker.actors, "project_rankings"),
     "before-ack": (_RedisConsumer, "ack"),
 }

@@ -157,3 +157,48 @@ def test_a_worker_of_an_unknown_queue_does_not_start(tmp_path: Path) -> None:
     done = run_alone("worker", "--queues", "evnts", STREAKLINE_HOME=str(tmp_path))
     assert done.returncode == 2
     assert "events" in done.stderr
+
+
+def test_an_import_names_bad_lines_applies_the_rest_and_changes_nothing_again(
+    stack: Stack, tmp_path: Path
+) -> None:
+    """S13: of any age; S75: twice is once; S11: other content under a key is a conflict."""
+    stack.start_all()
+    events = tmp_path / "events.jsonl"
+    line = '{"user_id": "user-1", "metric": "lessons", "key": "%s", "occurred_at": "%s"}'
+    events.write_text(
+        "\n".join(
+            [
+                line % ("a", "2011-01-01T12:00:00Z"),
+                "{broken",
+                line % ("b", "2011-01-02T12:00:00Z"),
+                line % ("a", "2012-01-01T12:00:00Z"),
+                (line % ("c", "2011-01-02T12:00:00Z")).replace("lessons", "lesons"),
+            ]
+        )
+    )
+    users = tmp_path / "users.jsonl"
+    users.write_text('{"user_id": "user-1", "tz": "Europe/Paris"}')
+    for _ in range(2):
+        done = stack.run("events", "import", str(events), "--users", str(users))
+        assert done.returncode == 1
+        assert f"{events}, line 2: is no JSON" in done.stderr
+        assert stack.run("drain", "--timeout", "60").returncode == 0
+        user = stack.ask("user", "show", "user-1")
+        assert user["metrics"]["lessons"]["total"] == "2"
+        assert user["streaks"]["daily"]["history"] == [
+            {"start": "2011-01-01", "end": "2011-01-02", "length": 2}
+        ]
+        found = stack.ask("events", "rejected")["rejected"]
+        assert sorted(item["reason"] for item in found) == ["conflict", "unknown-metric"]
+
+
+def test_the_demo_ends_by_itself_with_a_leaderboard(tmp_path: Path) -> None:
+    repository = Path(__file__).parents[2]
+    if not (repository / ".git").exists():
+        pytest.skip("not a checkout of git: there is no history to show")
+    done = run_alone("demo", "--git", str(repository), "--burst", "2000")
+    assert done.returncode == 0, done.stderr
+    assert "streaks of days with a commit" in done.stdout
+    assert "commits (all)" in done.stdout
+    assert "events applied, 0 set aside" in done.stdout

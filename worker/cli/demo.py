@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,8 +30,8 @@ from models.migrations import upgrade
 from models.program import read_program
 from streakline import Client, Event
 from streakline.contract import decimal_text
-from streakline.transport import connect
 from worker.cli.console import NO, err, fail, load_settings, out
+from worker.cli.events import open_transport, tell_users
 from worker.cli.leaderboards import standings_table
 from worker.cli.servers import PROCFILE, WORKERS
 from worker.cli.status import read_status
@@ -131,9 +131,14 @@ def _finish(runtime: Runtime, events: int, before: int, progress: Progress, name
 
 def _import_history(runtime: Runtime, git: Path, progress: Progress) -> float:
     """Import the history of a repository and return at how many events a second it was applied."""
-    transport = connect(runtime.addresses.broker_url, None, runtime.settings.namespace)
-    report = import_events(read_authors(git), read_commits(git), transport, utc_now())
-    transport.close()
+    with closing(open_transport(runtime)) as transport:
+        report = import_events(
+            read_authors(git),
+            read_commits(git),
+            lambda lines: tell_users(runtime, lines),
+            transport,
+            utc_now(),
+        )
     if not report.events_sent:
         fail(f"{git} has no commits; name a repository with --git", NO)
     return _finish(runtime, report.events_sent, 0, progress, "commits")

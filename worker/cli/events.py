@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from enum import Enum
 from itertools import chain
 from pathlib import Path
@@ -12,14 +13,16 @@ import typer
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from jobs.apply_events import Kind, Received, apply_events
 from jobs.import_events import ImportReport, import_events
 from jobs.import_events.git_history import read_authors, read_commits
 from jobs.import_events.reading import Refused, UserLine, read_events, read_users
 from models.statements.events import list_rejected
 from streakline.contract import Event
-from streakline.transport import connect
+from streakline.transport import Transport, connect
 from worker.cli.console import NO, Json, err, open_console_runtime, out, print_json
 from worker.clock import utc_now
+from worker.runtime import Runtime
 
 app = typer.Typer(no_args_is_help=True, help="Bring events in; see what was set aside.")
 
@@ -53,20 +56,18 @@ def import_(
     )
     with (
         open_console_runtime() as runtime,
+        closing(open_transport(runtime)) as transport,
         Progress(*columns, console=err, transient=True, disable=as_json) as progress,
     ):
         task = progress.add_task("sent", total=None)
-        transport = connect(
-            runtime.addresses.broker_url, runtime.addresses.redis_url, runtime.settings.namespace
-        )
         report = import_events(
             _users(files, users, format_),
             chain.from_iterable(_events(path, format_) for path in files),
+            lambda lines: tell_users(runtime, lines),
             transport,
             utc_now(),
             progress=lambda items: progress.update(task, advance=items),
         )
-        transport.close()
     _print(report, as_json)
     if report.refused_count:
         raise typer.Exit(NO)
@@ -96,6 +97,19 @@ def rejected(
     out.print(table)
 
 
+def open_transport(runtime: Runtime) -> Transport:
+    """Return the way to the queue that clients use."""
+    addresses = runtime.addresses
+    return connect(addresses.broker_url, addresses.redis_url, runtime.settings.namespace)
+
+
+def tell_users(runtime: Runtime, lines: Sequence[UserLine]) -> None:
+    """Apply what is told about users here and now, before their events are sent."""
+    now = utc_now()
+    received = [Received(kind=Kind.USER, raw=line.data, received_at=now) for line in lines]
+    apply_events(runtime.engine, runtime.rulebooks, received, now)
+
+
 def _is_git(path: Path, format_: Format | None) -> bool:
     return format_ is Format.GIT or (format_ is None and path.is_dir())
 
@@ -122,14 +136,14 @@ def _print(report: ImportReport, as_json: bool) -> None:
         print_json(
             {
                 "events_sent": report.events_sent,
-                "users_sent": report.users_sent,
+                "users_told": report.users_told,
                 "refused_count": report.refused_count,
                 "refused": refused,
             }
         )
         return
     out.print(
-        f"{report.events_sent} events and {report.users_sent} users are on the queue.",
+        f"{report.users_told} users told, {report.events_sent} events on the queue.",
         highlight=False,
     )
     for item in report.refused[:SHOWN_MAX]:

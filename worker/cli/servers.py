@@ -21,7 +21,7 @@ from worker.runtime import Runtime, open_runtime
 from worker.serving import run_scheduler, run_worker
 
 QUEUES = (EVENTS_QUEUE, SWEEPS_QUEUE, ANALYTICS_QUEUE)
-THREADS = 16
+THREADS = 64
 """Messages of one event are applied together with those of other threads."""
 CONNECTIONS_MAX = 4
 """A worker applies one batch at a time, and may write a dead message and run a sweep beside it."""

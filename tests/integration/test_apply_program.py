@@ -1,0 +1,237 @@
+"""Putting programs into force: versions, triggers that change, leaderboards that come later."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from decimal import Decimal
+from threading import Barrier
+
+import pytest
+from sqlalchemy import Engine
+
+from jobs.apply_program import USERS_MAX, ProgramApplied
+from jobs.project_rankings import project_rankings
+from models import tables
+from models.statements.events import Outcome
+from tests.applying import (
+    NOW,
+    opened,
+    opened_rankings,
+    put_events,
+    put_program,
+    read_board,
+    read_standings,
+    read_table,
+)
+
+Amount = Decimal | int  # mypy holds a Decimal and an int for never equal
+PROGRAM = """
+[app]
+name = "App"
+timezone = "UTC"
+[metrics.runs]
+[points.xp.triggers.run]
+on = "metric"
+metric = "runs"
+every = 2
+points = 10
+"""
+MEANS_THE_SAME = """
+# What is left to default is told here, in another order.
+[points.xp.triggers.run]
+points = 10.0
+every = 2.00
+metric = "runs"
+on = "metric"
+[metrics.runs]
+aggregate = "sum"
+allow_negative = false
+[app]
+timezone = "UTC"
+name = "App"
+max_event_age = "30d"
+"""
+BOARDS = """
+[leaderboards.runs]
+period = "all"
+rank_by = { metric = "runs" }
+[leaderboards.xp]
+period = "all"
+rank_by = { points = "xp" }
+"""
+
+
+def put_runs(engine: Engine, key: str, values: dict[str, object]) -> None:
+    """Apply one event of each user, a minute after one another."""
+    events = [
+        {
+            "user_id": user_id,
+            "metric": "runs",
+            "key": key,
+            "value": value,
+            "occurred_at": (NOW - timedelta(minutes=minute)).isoformat(),
+        }
+        for minute, (user_id, value) in enumerate(values.items())
+    ]
+    assert put_events(engine, events).outcomes[Outcome.APPLIED] == len(events)
+
+
+def standings(engine: Engine, leaderboard: str) -> list[tuple[str, Amount]]:
+    """Return users and scores of a leaderboard's newest board, best first."""
+    board = read_board(engine, leaderboard)
+    return [(found.user_id, found.score) for found in read_standings(engine, board)]
+
+
+def entries(engine: Engine) -> list[tuple[int, str, Amount]]:
+    """Return the ledger of points: since which version the trigger is, cause, amount."""
+    rows = read_table(engine, tables.point_entries)
+    return [(row["since"], row["cause"], row["amount"]) for row in rows]
+
+
+def test_a_program_that_means_the_same_is_no_new_version_s36(database_url: str) -> None:
+    with opened(database_url) as engine:
+        first = put_program(engine, PROGRAM)
+        again = put_program(engine, PROGRAM, NOW + timedelta(days=1))
+        same = put_program(engine, MEANS_THE_SAME, NOW + timedelta(days=2))
+        stored = read_table(engine, tables.programs)
+    assert first == ProgramApplied(version=1, is_new=True)
+    assert again == same == ProgramApplied(version=1, is_new=False)
+    assert [(row["version"], row["toml"], row["applied_at"]) for row in stored] == [
+        (1, PROGRAM, NOW)
+    ]
+
+
+def test_a_program_that_comes_back_is_a_new_version_s36(database_url: str) -> None:
+    with opened(database_url) as engine:
+        versions = [put_program(engine, toml) for toml in (PROGRAM, PROGRAM + BOARDS, PROGRAM)]
+    assert versions == [ProgramApplied(version=number, is_new=True) for number in (1, 2, 3)]
+
+
+def test_events_remember_the_version_that_judged_them_s36(database_url: str) -> None:
+    with opened(database_url) as engine:
+        put_program(engine, PROGRAM)
+        put_runs(engine, "one", {"a": 1})
+        put_program(engine, PROGRAM + BOARDS)
+        put_runs(engine, "two", {"a": 1})
+        kept = read_table(engine, tables.events)
+    assert {row["key"]: row["program_version"] for row in kept} == {"one": 1, "two": 2}
+
+
+@pytest.mark.parametrize("change", ["every = 3", "points = 7"])
+def test_a_changed_trigger_counts_anew_and_keeps_what_it_paid_s36(
+    database_url: str, change: str
+) -> None:
+    """5 runs paid 20 and left 1 over; the new trigger starts at 0, so 2 more earn by it alone."""
+    old = "every = 2" if "every" in change else "points = 10"
+    changed = PROGRAM.replace(old, change) + BOARDS
+    earned = Decimal(0) if "every" in change else Decimal(7)
+    with opened(database_url) as engine:
+        put_program(engine, PROGRAM)
+        put_runs(engine, "one", {"a": 5})
+        put_program(engine, changed)
+        assert entries(engine) == [(1, "one", 20)]
+        assert standings(engine, "xp") == [("a", 20)]
+        put_runs(engine, "two", {"a": 2})
+        new = [(2, "two", earned)] if earned else []
+        assert entries(engine) == [(1, "one", 20), *new]
+        assert standings(engine, "xp") == [("a", 20 + earned)]
+        counted = {
+            row["since"]: row["counted"] for row in read_table(engine, tables.point_triggers)
+        }
+    assert counted == {1: 5, 2: 2}
+
+
+def test_a_late_event_does_not_count_what_an_older_trigger_counted_s14_s36(
+    database_url: str,
+) -> None:
+    """A late event makes the new trigger look at the ledger again, where older events stand too."""
+    with opened(database_url) as engine:
+        put_program(engine, PROGRAM)
+        put_runs(engine, "one", {"a": 5})
+        put_program(engine, PROGRAM.replace("every = 2", "every = 3"))
+        put_runs(engine, "two", {"a": 4})
+        late = {"user_id": "a", "metric": "runs", "key": "late", "value": 2}
+        put_events(engine, [late | {"occurred_at": (NOW - timedelta(hours=1)).isoformat()}])
+        assert entries(engine) == [(1, "one", 20), (2, "two", 20)]
+
+
+def test_a_trigger_that_did_not_change_counts_on_s30(database_url: str) -> None:
+    with opened(database_url) as engine:
+        put_program(engine, PROGRAM)
+        put_runs(engine, "one", {"a": 3})
+        put_program(engine, PROGRAM.replace('name = "App"', 'name = "Renamed"'))
+        put_runs(engine, "two", {"a": 1})
+        assert entries(engine) == [(1, "one", 10), (1, "two", 10)]
+
+
+def test_a_leaderboard_added_later_is_filled_from_totals_s40(
+    database_url: str, every_redis_url: str, namespace: str
+) -> None:
+    """The one by runs and the one by points, and Redis follows; 0 runs are no score."""
+    runs: dict[str, object] = {"a": 1, "b": "2.5", "c": 9, "d": 0}
+    with opened(database_url) as engine, opened_rankings(every_redis_url, namespace) as rankings:
+        put_program(engine, PROGRAM)
+        put_runs(engine, "one", runs)
+        assert read_table(engine, tables.scores) == []
+        put_program(engine, PROGRAM + BOARDS)
+        assert standings(engine, "runs") == [("c", 9), ("b", Decimal("2.5")), ("a", 1)]
+        assert standings(engine, "xp") == [("c", 40), ("b", 10)]
+        project_rankings(engine, rankings)
+        for leaderboard in ("runs", "xp"):
+            board = read_board(engine, leaderboard)
+            assert rankings.page(board, limit=9) == read_standings(engine, board)
+        put_runs(engine, "two", {"a": 9, "d": 1})
+        assert standings(engine, "runs")[0] == ("a", 10)
+        assert standings(engine, "xp") == [("a", 50), ("c", 40), ("b", 10)]
+
+
+def test_a_leaderboard_added_later_has_everyone_of_more_users_than_one_read_takes_s46(
+    database_url: str,
+) -> None:
+    users: dict[str, object] = {f"user-{number}": 2 for number in range(2 * USERS_MAX + 1)}
+    with opened(database_url) as engine:
+        put_program(engine, PROGRAM)
+        put_runs(engine, "one", users)
+        put_program(engine, PROGRAM + BOARDS)
+        assert {user for user, _ in standings(engine, "runs")} == set(users)
+        assert standings(engine, "xp") == [(user, 10) for user in reversed(users)]
+
+
+def test_a_changed_leaderboard_is_a_new_board_and_the_old_one_stays_s40_s43(
+    database_url: str,
+) -> None:
+    ascending = BOARDS.replace('period = "all"', 'period = "all"\norder = "asc"', 1)
+    with opened(database_url) as engine:
+        put_program(engine, PROGRAM + BOARDS)
+        put_runs(engine, "one", {"a": 4, "b": 2})
+        first = read_board(engine, "runs")
+        put_program(engine, PROGRAM + ascending)
+        put_runs(engine, "two", {"b": 1})
+        second = read_board(engine, "runs")
+        assert (first.since, second.since, second.ascending) == (1, 2, True)
+        assert [found.user_id for found in read_standings(engine, first)] == ["a", "b"]
+        assert standings(engine, "runs") == [("b", 3), ("a", 4)]
+        assert read_board(engine, "xp").since == 1
+
+
+def test_a_program_applied_while_events_arrive_misses_no_score(database_url: str) -> None:
+    """What is committed before the new boards is in the totals, what comes after is scored."""
+    together = Barrier(2, timeout=60)
+
+    def put_all(engine: Engine) -> None:
+        together.wait()
+        for number in range(30):
+            put_runs(engine, f"{number}", {"a": 1, f"user-{number}": 2})
+
+    with opened(database_url) as engine, ThreadPoolExecutor(max_workers=1) as thread:
+        put_program(engine, PROGRAM)
+        running = thread.submit(put_all, engine)
+        together.wait()
+        put_program(engine, PROGRAM + BOARDS)
+        running.result()
+        assert standings(engine, "runs") == [
+            ("a", 30),
+            *((f"user-{n}", 2) for n in sorted(range(30), key=str)),
+        ]
+        assert dict(standings(engine, "xp"))["a"] == 150

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dramatiq import Broker, Middleware
+from dramatiq import Broker, Consumer, Middleware
 from dramatiq.brokers.redis import RedisBroker
+from dramatiq.errors import ConnectionClosed
+from redis import ConnectionError as RedisConnectionError
 
 from streakline.addresses import is_redis
 from streakline.redis_connection import open_redis
@@ -36,7 +38,7 @@ def open_redis_broker(
     url: str, namespace: str, middleware: Sequence[Middleware] = (), *, maintains: bool = False
 ) -> RedisBroker:
     """Return a broker in Redis; with `maintains` each of its commands does maintenance first."""
-    return RedisBroker(  # type: ignore[no-untyped-call] # its __init__ has no types
+    return _RedisBroker(  # type: ignore[no-untyped-call] # its __init__ has no types
         client=open_redis(url),
         namespace=namespace,
         middleware=list(middleware),
@@ -44,3 +46,22 @@ def open_redis_broker(
         heartbeat_timeout=HEARTBEAT_TIMEOUT_MILLISECONDS,
         dead_message_ttl=REJECTED_KEPT_MILLISECONDS,
     )
+
+
+class _RedisBroker(RedisBroker):
+    """Dramatiq's, but a delay queue's consumer that starts anew forgets no message.
+
+    When its connection is cut Dramatiq drops the delayed messages that it holds in memory; in
+    Redis they are still this worker's, so nobody would run them while it lives.
+    """
+
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
+        if queue_name in self.delay_queues:
+            # One thread alone consumes a queue, and it has just begun: it can hold nothing.
+            held = f"{self.namespace}:__acks__.{self.broker_id}.{queue_name}"
+            try:
+                for message_id in self.client.smembers(held):
+                    self.do_requeue(queue_name, message_id)
+            except RedisConnectionError as error:
+                raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call] # as above
+        return super().consume(queue_name, prefetch, timeout)

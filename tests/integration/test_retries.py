@@ -11,6 +11,7 @@ import pytest
 import redis
 from dramatiq import Message
 from dramatiq.brokers.redis import RedisBroker
+from dramatiq.common import dq_name
 from sqlalchemy import Engine
 
 from models import tables
@@ -223,3 +224,34 @@ def test_a_message_whose_retry_cannot_be_enqueued_is_not_lost(
         assert rejected(broker) == []
     assert faults == [1]
     assert dead(engine) == []
+
+
+def test_a_retry_that_waits_in_memory_outlives_a_cut_connection(
+    valkey_url: str, namespace: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dramatiq drops it from memory and leaves it with the living worker, where nobody looks."""
+    monkeypatch.setattr(retries, "DELAY_MILLISECONDS_MIN", 500)
+    monkeypatch.setattr(retries, "DELAY_MILLISECONDS_MAX", 500)
+    runs: list[int] = []
+    cuts: list[int] = []
+    command: Any = RedisBroker.__getattr__
+
+    def cut_once_while_it_waits(self: RedisBroker, name: str) -> Callable[..., Any]:
+        dispatch = command(self, name)
+        held = f"{namespace}:__acks__.{self.broker_id}.{dq_name(QUEUE)}"
+
+        def fetch(queue: str, *args: Any) -> Any:
+            if queue == dq_name(QUEUE) and not cuts and self.client.exists(held):
+                cuts.append(1)
+                raise redis.ConnectionError("cut while a retry waits")
+            return dispatch(queue, *args)
+
+        return fetch if name == "do_fetch" else dispatch
+
+    monkeypatch.setattr(RedisBroker, "__getattr__", cut_once_while_it_waits)
+    with opened_broker(valkey_url, namespace, engine) as broker:
+        act = declare(broker, failing(runs, RuntimeError("once"), None))
+        with working(broker):
+            act.send()
+            wait_until(lambda: len(runs) == 2 and is_settled(broker), deadline_seconds=15)
+    assert cuts == [1]

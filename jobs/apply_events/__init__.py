@@ -1,11 +1,11 @@
 """Apply a batch of events and of what is told about users: decide, fold, write what follows.
 
-One transaction, and in it one statement a table, whatever the number of events and users; so either
-everything that follows from a batch is there, or nothing. It may run twice with the same events,
-beside itself, and in any order: what was accepted once is a duplicate from then on. A bad event is
-set aside with its reason and the good ones beside it apply.
+A transaction has one statement a table, whatever the number of events and users, and what a user's
+events cause is in the same transaction as the events: all of it is there, or nothing. It may run
+twice with the same events, beside itself, and in any order: what was accepted once is a duplicate
+from then on. A bad event is set aside with its reason and the good ones beside it apply.
 
-An error here is the database's, or a bug of ours; nothing was written, and the caller tries again.
+An error here is the database's, or a bug of ours, and the caller tries again with the whole batch.
 """
 
 from __future__ import annotations
@@ -40,32 +40,53 @@ class Applied:
     """What came of a batch: how many events had each outcome, and the boards that it touched."""
 
     outcomes: Mapping[Outcome, int]
-    board_ids: Sequence[int] = ()
+    board_ids: frozenset[int] = frozenset()
+
+    def joined(self, other: Applied) -> Applied:
+        """Return what came of both."""
+        outcomes = {
+            outcome: self.outcomes[outcome] + other.outcomes[outcome] for outcome in Outcome
+        }
+        return Applied(outcomes=outcomes, board_ids=self.board_ids | other.board_ids)
 
 
 def apply_events(
     engine: Engine, rulebooks: Rulebooks, received: Sequence[Received], now: datetime
 ) -> Applied:
-    """Apply a batch of any size. Raises NoProgram, and what SQLAlchemy raises."""
+    """Apply a batch of any size. Raises NoProgram, and what SQLAlchemy raises.
+
+    Users whom another batch has locked, one in a hundred or so, would make this one wait for the
+    other's end with all of its users, and so on in a row. They are left for a second transaction.
+    """
     decoded = decode(received)
     with engine.begin() as connection:
         rulebook = rulebooks.current(connection)
-        user_statements.lock_users(connection, _user_ids(decoded), now)
-        totals = _read_totals(connection, decoded.arrivals)
-        accepted = _accept(connection, decoded.arrivals, totals, rulebook, now)
-        zones = apply_to_users(connection, rulebook, accepted.new, decoded.told)
-        board_ids = _apply(connection, rulebook, accepted.new, totals, zones)
-        rejected = [*decoded.rejected, *(reject(*refused) for refused in accepted.refused)]
-        if rejected:
-            event_statements.add_rejected(connection, rejected, rulebook.version)
-        outcomes = _count(accepted, decoded)
-        event_statements.count_outcomes(connection, outcomes)
-    return Applied(outcomes=outcomes, board_ids=board_ids)
+        user_statements.add_users(connection, decoded.user_ids, now)
+        free = user_statements.lock_free_users(connection, decoded.user_ids)
+        now_possible, rest = decoded.split(free)
+        applied = _apply_part(connection, rulebook, now_possible, now)
+    if not rest.user_ids:
+        return applied
+    with engine.begin() as connection:
+        rulebook = rulebooks.current(connection)
+        user_statements.lock_users(connection, rest.user_ids)
+        return applied.joined(_apply_part(connection, rulebook, rest, now))
 
 
-def _user_ids(decoded: Decoded) -> set[str]:
-    events = {item.event.user_id for item in decoded.arrivals}
-    return events | {told.user_id for told in decoded.told}
+def _apply_part(
+    connection: Connection, rulebook: Rulebook, decoded: Decoded, now: datetime
+) -> Applied:
+    """Apply what concerns users that this transaction has locked."""
+    totals = _read_totals(connection, decoded.arrivals)
+    accepted = _accept(connection, decoded.arrivals, totals, rulebook, now)
+    zones = apply_to_users(connection, rulebook, accepted.new, decoded.told)
+    board_ids = _apply(connection, rulebook, accepted.new, totals, zones)
+    rejected = [*decoded.rejected, *(reject(*refused) for refused in accepted.refused)]
+    if rejected:
+        event_statements.add_rejected(connection, rejected, rulebook.version)
+    outcomes = _count(accepted, decoded)
+    event_statements.count_outcomes(connection, outcomes)
+    return Applied(outcomes=outcomes, board_ids=frozenset(board_ids))
 
 
 def _read_totals(connection: Connection, arrivals: Sequence[Arrival]) -> dict[UserMetric, Total]:

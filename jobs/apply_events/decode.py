@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -40,6 +40,24 @@ class Decoded:
     arrivals: list[Arrival] = field(default_factory=list)
     told: list[Told] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
+
+    @property
+    def user_ids(self) -> set[str]:
+        """Whom it concerns."""
+        return {item.event.user_id for item in self.arrivals} | {one.user_id for one in self.told}
+
+    def split(self, user_ids: Set[str]) -> tuple[Decoded, Decoded]:
+        """Return what concerns these users, with all that is not well formed, and the rest."""
+        if user_ids == self.user_ids:
+            return self, Decoded()
+        theirs, others = Decoded(rejected=self.rejected), Decoded()
+        for item in self.arrivals:
+            part = theirs if item.event.user_id in user_ids else others
+            part.arrivals.append(item)
+        for one in self.told:
+            part = theirs if one.user_id in user_ids else others
+            part.told.append(one)
+        return theirs, others
 
 
 def decode(received: Iterable[Received]) -> Decoded:

@@ -51,6 +51,8 @@ def apply_to_users(
         ),
     ]
     user_ids = {item.event.user_id for item in new} | {item.user_id for item in told}
+    if not user_ids:
+        return Zones(changes={}, assumed=rulebook.tz)
     known = statements.read_zones(connection, user_ids)
     if not facts:
         return Zones(changes=known, assumed=rulebook.tz)

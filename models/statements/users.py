@@ -14,12 +14,11 @@ from models.tables import user_fields, user_zones, users
 from streakline.contract import UserFields
 
 _ADD_USERS = insert_given(users, "user_id", "first_seen_at").on_conflict_do_nothing()
-_LOCK_USERS = (
-    select(users.c.user_id)
-    .where(one_of(users.c.user_id, "user_ids"))
-    .order_by(users.c.user_id)
-    .with_for_update(of=users)
+_SOME_USERS = (
+    select(users.c.user_id).where(one_of(users.c.user_id, "user_ids")).order_by(users.c.user_id)
 )
+_LOCK_USERS = _SOME_USERS.with_for_update(of=users)
+_LOCK_FREE_USERS = _SOME_USERS.with_for_update(of=users, skip_locked=True)
 _ZONES = (
     select(user_zones)
     .where(one_of(user_zones.c.user_id, "user_ids"))
@@ -44,23 +43,29 @@ _FIELDS = select(user_fields.c.field, user_fields.c.value).where(
 _KNOWN = select(exists().where(users.c.user_id == bindparam("user_id")))
 
 
-def lock_users(connection: Connection, user_ids: Iterable[str], now: datetime) -> None:
-    """Lock the users until the end of the transaction, adding those never seen before.
+def add_users(connection: Connection, user_ids: Iterable[str], now: datetime) -> None:
+    """Add the users never seen before.
 
-    It must be the first to lock anything in its transaction. The ids go in one order everywhere, so
-    that two batches never wait for each other in a circle; and a new user is added while nothing is
-    locked, for the same reason: what was locked until it was found missing is let go first.
+    It must come before its transaction locks anything, and the ids go in one order everywhere:
+    where two batches add the same user, one waits for the other, and never in a circle.
     """
-    ordered = sorted(set(user_ids))
-    savepoint = connection.begin_nested()
-    locked = connection.execute(_LOCK_USERS, {"user_ids": ordered}).scalars().all()
-    if len(locked) == len(ordered):
-        savepoint.commit()
-        return
-    savepoint.rollback()
-    missing = sorted(set(ordered) - set(locked))
-    connection.execute(_ADD_USERS, {"user_id": missing, "first_seen_at": [now] * len(missing)})
-    connection.execute(_LOCK_USERS, {"user_ids": ordered})
+    ordered = sorted(user_ids)
+    connection.execute(_ADD_USERS, {"user_id": ordered, "first_seen_at": [now] * len(ordered)})
+
+
+def lock_free_users(connection: Connection, user_ids: Iterable[str]) -> set[str]:
+    """Lock those of the users whom nobody else has locked, and return them; never waits."""
+    asked = {"user_ids": sorted(user_ids)}
+    return set(connection.execute(_LOCK_FREE_USERS, asked).scalars())
+
+
+def lock_users(connection: Connection, user_ids: Iterable[str]) -> None:
+    """Lock the users until the end of the transaction, waiting for whoever has them.
+
+    It must be the first to lock anything in its transaction, and the ids go in one order
+    everywhere, so that two batches never wait for each other in a circle.
+    """
+    connection.execute(_LOCK_USERS, {"user_ids": sorted(user_ids)})
 
 
 def read_zones(connection: Connection, user_ids: Iterable[str]) -> dict[str, list[ZoneChange]]:

@@ -220,34 +220,35 @@ def test_the_same_message_twice_adds_nothing_to_the_events_set_aside(database_ur
 def test_overlapping_batches_side_by_side_neither_deadlock_nor_count_double_s12(
     database_url: str,
 ) -> None:
-    """Every batch comes twice, half of its users are new, and each thread has its own order."""
-    rounds = [
-        [
-            {"user_id": f"u{user}", "metric": "runs", "key": f"{number}", "value": user + 1}
-            for user in range(number, number + 20)
-        ]
-        for number in range(0, 200, 10)
-    ]
-    expected = Counter[str]()
-    for number in range(0, 200, 10):
-        expected.update({f"u{user}": user + 1 for user in range(number, number + 20)})
+    """Both threads apply a batch at once, with some events in common and some of their own.
+
+    Half of the users are new to the first batch of each range, none to the second; one thread goes
+    through the users forwards, the other backwards.
+    """
+    ranges = [(first, turn) for first in range(0, 200, 10) for turn in ("1", "2")]
     together = Barrier(2, timeout=60)
 
-    def put_all(engine: Engine, backwards: bool) -> int:
+    def put_all(engine: Engine, own: str, step: int) -> int:
         applied = 0
-        for batch in rounds:
-            together.wait()  # so that both apply the same batch at once
-            events = batch[::-1] if backwards else batch
+        for first, turn in ranges:
+            events = [
+                {"user_id": f"u{user}", "metric": "runs", "key": f"{first} {turn} {key}"}
+                for user in range(first, first + 20)[::step]
+                for key in ("common", own)
+            ]
+            together.wait()
             applied += put_events(engine, events).outcomes[Outcome.APPLIED]
         return applied
 
     with opened(database_url) as engine, ThreadPoolExecutor(max_workers=2) as threads:
         put_program(engine, PROGRAM)
-        found = [threads.submit(put_all, engine, backwards) for backwards in (False, True)]
-        assert sum(future.result() for future in found) == sum(map(len, rounds))
+        found = [threads.submit(put_all, engine, own, step) for own, step in (("a", 1), ("b", -1))]
+        assert sum(future.result() for future in found) == 3 * 20 * len(ranges)
         totals = read_table(engine, tables.metric_totals)
         scores = read_table(engine, tables.scores)
         days = read_table(engine, tables.metric_days)
+    batches = Counter(f"u{user}" for first, _ in ranges for user in range(first, first + 20))
+    expected = {user: 3 * count for user, count in batches.items()}
     assert {row["user_id"]: row["value"] for row in totals} == expected
     assert {row["user_id"]: row["value"] for row in days} == expected
     assert {row["user_id"]: row["score"] for row in scores} == expected

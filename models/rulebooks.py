@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
 from sqlalchemy import Connection
@@ -21,6 +22,7 @@ from models.rules.rulebook import BoardRule, MetricRule, Rulebook
 from models.rules.streaks import Mode, StreakRule
 from models.statements import boards as board_statements
 from models.statements import programs as program_statements
+from streakline.contract import VALUE_MAX, VALUE_PLACES_MAX
 
 
 class NoProgram(Exception):
@@ -72,6 +74,7 @@ def build_rulebook(history: Sequence[ProgramVersion], boards: Iterable[Board]) -
     if not history:
         raise NoProgram
     program = history[-1].program
+    triggers = list(_triggers(history))
     return Rulebook(
         version=history[-1].version,
         tz=program.app.timezone,
@@ -81,6 +84,7 @@ def build_rulebook(history: Sequence[ProgramVersion], boards: Iterable[Board]) -
                 adds_up=metric.aggregate == "sum",
                 allow_negative=metric.allow_negative,
                 value_max=metric.max_value,
+                total_max=_total_max(name, triggers),
             )
             for name, metric in program.metrics.items()
         },
@@ -89,7 +93,7 @@ def build_rulebook(history: Sequence[ProgramVersion], boards: Iterable[Board]) -
             for name, streak in program.streaks.items()
             if streak.frequency == "daily"
         ],
-        triggers=list(_triggers(history)),
+        triggers=triggers,
         boards=list(_board_rules(history, boards)),
     )
 
@@ -107,6 +111,20 @@ def board_names(history: Sequence[ProgramVersion]) -> list[BoardName]:
         for name, leaderboard in history[-1].program.leaderboards.items()
         if _is_acted_upon(leaderboard, history[-1].program)
     ]
+
+
+def _total_max(metric: str, triggers: Sequence[TriggerRule]) -> Decimal:
+    """Return the total beyond which a balance could leave the exact range, or the total itself.
+
+    If no metric's total goes further than the range divided by all the points that a system gives
+    for one of each metric, then neither does the sum of what the system's triggers have awarded.
+    """
+    most_points_for_one = Decimal(1)
+    for system in {trigger.points for trigger in triggers if trigger.metric == metric}:
+        rates = (trigger.award / trigger.every for trigger in triggers if trigger.points == system)
+        most_points_for_one = max(most_points_for_one, sum(rates, start=Decimal(0)))
+    places = Decimal(1).scaleb(-VALUE_PLACES_MAX)
+    return (VALUE_MAX / most_points_for_one).quantize(places, ROUND_DOWN)
 
 
 def _triggers(history: Sequence[ProgramVersion]) -> Iterator[TriggerRule]:

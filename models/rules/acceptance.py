@@ -15,7 +15,6 @@ from enum import Enum
 from models.rules.arrivals import Arrival, Identity
 from models.rules.rulebook import Rulebook
 from streakline.contract import (
-    VALUE_MAX,
     Event,
     decimal_text,
     instant_text,
@@ -163,11 +162,11 @@ def _refuse_metric(event: Event, rulebook: Rulebook, total: Decimal) -> Refusal 
             detail=f"{decimal_text(value)} is over the max_value of {event.metric}, "
             f"{decimal_text(metric.value_max)}",
         )
-    if abs(total + value) > VALUE_MAX:
+    if abs(total + value) > metric.total_max:
         return Refusal(
             reason=Reason.OUT_OF_RANGE,
-            detail=f"the total of {event.metric} would leave the exact range, "
-            f"{decimal_text(VALUE_MAX)} either way",
+            detail=f"the total of {event.metric}, or points for it, would leave the exact range; "
+            f"the total may reach {decimal_text(metric.total_max)} either way",
         )
     return None
 

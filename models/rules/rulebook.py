@@ -15,12 +15,15 @@ from models.rules.streaks import StreakRule
 class MetricRule:
     """What an event of a metric may carry; `value_max` is the largest value of one event.
 
-    Values of a metric that does not `add_up` are kept in the ledger and not totalled.
+    `total_max` is how far a user's total may go either way, so that neither it nor the points that
+    follow from it leave the exact range of a ranking. Values of a metric that does not `add_up` are
+    kept in the ledger and not totalled.
     """
 
     adds_up: bool
     allow_negative: bool
     value_max: Decimal | None
+    total_max: Decimal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

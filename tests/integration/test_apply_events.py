@@ -11,10 +11,20 @@ import pytest
 from sqlalchemy import Connection, Engine
 from sqlalchemy import event as sql_event
 
+from jobs.project_rankings import project_rankings
 from models import tables
 from models.rulebooks import Rulebooks
+from models.statements.boards import count_touches
 from models.statements.events import Outcome
-from tests.applying import NOW, dump_state, opened, put_events, put_program, read_table
+from tests.applying import (
+    NOW,
+    dump_state,
+    opened,
+    opened_rankings,
+    put_events,
+    put_program,
+    read_table,
+)
 
 PROGRAM = """
 [app]
@@ -161,7 +171,8 @@ def test_duplicates_and_conflicts_within_one_batch_s11(database_url: str) -> Non
         (
             {"value": "900719925474.0992"},
             "out-of-range",
-            "the total of runs would leave the exact range, 900719925474.0992 either way",
+            "the total of runs, or points for it, would leave the exact range; "
+            "the total may reach 225179981368.5248 either way",
         ),
         (
             {"occurred_at": "2026-11-23T09:05:01Z"},
@@ -323,3 +334,25 @@ def _count_statements(engine: Engine, rulebooks: Rulebooks, batch: list[dict[str
 
 def _all_rows(engine: Engine) -> dict[str, list[dict[str, object]]]:
     return {table.name: read_table(engine, table) for table in tables.metadata.sorted_tables}
+
+
+@pytest.mark.parametrize(("every", "points"), [("1", "2"), ("0.0001", "1000")])
+def test_points_beyond_the_exact_range_are_refused_and_no_board_is_stuck_s44(
+    every: str, points: str, database_url: str, valkey_url: str, namespace: str
+) -> None:
+    program = (
+        PROGRAM.replace("every = 2.5", f"every = {every}").replace(
+            "points = 10", f"points = {points}"
+        )
+        + '[leaderboards.xp]\nperiod = "all"\nrank_by = { points = "xp" }\n'
+    )
+    large = {"user_id": "a", "metric": "runs", "key": "large", "value": 900_719_925_474}
+    with opened(database_url) as engine, opened_rankings(valkey_url, namespace) as rankings:
+        put_program(engine, program)
+        applied = put_events(engine, [large, {"user_id": "b", "metric": "runs", "key": "small"}])
+        project_rankings(engine, rankings)
+        rejected = read_table(engine, tables.rejected_events)
+        with engine.connect() as connection:
+            assert count_touches(connection) == 0
+    assert (applied.outcomes[Outcome.APPLIED], applied.outcomes[Outcome.REJECTED]) == (1, 1)
+    assert [row["reason"] for row in rejected] == ["out-of-range"]

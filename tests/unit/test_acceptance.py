@@ -36,6 +36,7 @@ def metric(*, allow_negative: bool = False, value_max: str | None = None) -> Met
         adds_up=True,
         allow_negative=allow_negative,
         value_max=None if value_max is None else Decimal(value_max),
+        total_max=VALUE_MAX,
     )
 
 

@@ -36,7 +36,7 @@ class _Request(Generic[Item]):
 
 
 class Combiner(Generic[Item]):
-    """Applies items in batches of at most `items_max`, one joint batch at a time in this process."""
+    """Applies items in batches of at most `items_max`, one joint batch at a time."""
 
     def __init__(self, apply: Callable[[list[Item]], None], *, items_max: int) -> None:
         self._apply = apply

@@ -179,7 +179,7 @@ def _print(runtime: Runtime, git: Path, history: float, generated: float | None)
 
 def _streaks(runtime: Runtime, user_ids: list[str]) -> Table:
     table = Table(title="streaks of days with a commit")
-    for heading in ("user", "zone", "now", "longest", "from", "to", "XP", "level"):
+    for heading in ("user", "zone", "now", "longest", "from", "XP", "level"):
         table.add_column(
             heading, justify="right" if heading in {"now", "longest", "XP"} else "left"
         )
@@ -199,7 +199,6 @@ def _streak_row(user: dict[str, Any]) -> list[str]:
         str(streak["length"]),
         str(longest["length"]),
         str(longest["start"]),
-        str(longest["end"]),
         decimal_text(points["total"]),
         points["level"]["key"],
     ]

@@ -59,17 +59,18 @@ def apply_events(
     other's end with all of its users, and so on in a row. They are left for a second transaction.
     """
     decoded = decode(received)
+    user_ids = decoded.user_ids()
     with engine.begin() as connection:
         rulebook = rulebooks.current(connection)
-        user_statements.add_users(connection, decoded.user_ids, now)
-        free = user_statements.lock_free_users(connection, decoded.user_ids)
-        now_possible, rest = decoded.split(free)
+        user_statements.add_users(connection, user_ids, now)
+        busy = user_ids - user_statements.lock_free_users(connection, user_ids)
+        rest, now_possible = decoded.split(busy)
         applied = _apply_part(connection, rulebook, now_possible, now)
-    if not rest.user_ids:
+    if not busy:
         return applied
     with engine.begin() as connection:
         rulebook = rulebooks.current(connection)
-        user_statements.lock_users(connection, rest.user_ids)
+        user_statements.lock_users(connection, busy)
         return applied.joined(_apply_part(connection, rulebook, rest, now))
 
 

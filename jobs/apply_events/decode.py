@@ -41,16 +41,15 @@ class Decoded:
     told: list[Told] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
 
-    @property
     def user_ids(self) -> set[str]:
-        """Whom it concerns."""
+        """Collect whom it concerns."""
         return {item.event.user_id for item in self.arrivals} | {one.user_id for one in self.told}
 
     def split(self, user_ids: Set[str]) -> tuple[Decoded, Decoded]:
-        """Return what concerns these users, with all that is not well formed, and the rest."""
-        if user_ids == self.user_ids:
-            return self, Decoded()
-        theirs, others = Decoded(rejected=self.rejected), Decoded()
+        """Return what concerns these users, and the rest with all that is not well formed."""
+        if not user_ids:
+            return Decoded(), self
+        theirs, others = Decoded(), Decoded(rejected=self.rejected)
         for item in self.arrivals:
             part = theirs if item.event.user_id in user_ids else others
             part.arrivals.append(item)

@@ -32,32 +32,9 @@ from streakline import Event
 from streakline.contract import NAMESPACE
 from streakline.redis_connection import open_redis
 from tests.servers import temporary_home
+from tests.stack import PROGRAM
 from worker.settings import Addresses, Settings, open_servers
 
-PROGRAM = """
-[app]
-name = "Benchmark"
-
-[metrics.lessons]
-
-[streaks.daily]
-frequency = "daily"
-metrics = { lessons = 1 }
-
-[points.xp.triggers.lesson]
-on = "metric"
-metric = "lessons"
-every = 1
-points = 10
-
-[leaderboards.lessons]
-rank_by = { metric = "lessons" }
-period = "all"
-
-[leaderboards.xp]
-rank_by = { points = "xp" }
-period = "all"
-"""
 METRIC = "lessons"
 DAYS = 3
 """Events are spread over so many days, ascending, so that streaks begin and grow."""

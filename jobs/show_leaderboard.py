@@ -9,9 +9,11 @@ from enum import Enum
 from sqlalchemy import Connection, Engine
 
 from models.rankings import Rankings
-from models.rulebooks import NoProgram, boards_in_force, read_history
-from models.rules.rankings import Board, Standing
+from models.rulebooks import boards_in_force, build_rulebook, read_history
+from models.rules.rankings import Board, Standing, rank, score_of
+from models.rules.rulebook import BoardRule
 from models.statements import boards as statements
+from models.statements import users as user_statements
 from streakline.contract import nearest
 
 
@@ -52,17 +54,16 @@ class Wanted:
 def show_leaderboard(engine: Engine, rankings: Rankings, wanted: Wanted, source: Source) -> Page:
     """Return a page of standings. Raises NoSuchBoard, NoProgram."""
     with engine.connect() as connection:
-        board = _find(connection, wanted)
+        history, boards = read_history(connection), statements.read_boards(connection)
+        rulebook = build_rulebook(history, boards)
+        board = _find(boards_in_force(history, boards), wanted)
         if source is Source.REDIS:
             return _from_redis(rankings, board, wanted)
-        return _from_postgres(connection, board, wanted)
+        rule = next(rule for rule in rulebook.boards if rule.board_id == board.board_id)
+        return _from_postgres(connection, board, rule, wanted)
 
 
-def _find(connection: Connection, wanted: Wanted) -> Board:
-    history = read_history(connection)
-    if not history:
-        raise NoProgram
-    boards = boards_in_force(history, statements.read_boards(connection))
+def _find(boards: Sequence[Board], wanted: Wanted) -> Board:
     names = sorted({board.leaderboard for board in boards})
     of_name = [board for board in boards if board.leaderboard == wanted.leaderboard]
     if not of_name:
@@ -85,15 +86,18 @@ def _from_redis(rankings: Rankings, board: Board, wanted: Wanted) -> Page:
     return Page(board=board, participants=rankings.count(board), standings=standings)
 
 
-def _from_postgres(connection: Connection, board: Board, wanted: Wanted) -> Page:
-    offset, limit = wanted.offset, wanted.limit
-    if wanted.around is not None:
-        standing = statements.read_standing(connection, board.board_id, wanted.around)
-        reach = wanted.limit // 2
-        offset = max(0, standing.rank - 1 - reach) if standing else 0
-        limit = standing.rank + reach - offset if standing else 0
-    return Page(
-        board=board,
-        participants=statements.count_scores(connection, board.board_id),
-        standings=statements.read_page(connection, board.board_id, offset=offset, limit=limit),
+def _from_postgres(connection: Connection, board: Board, rule: BoardRule, wanted: Wanted) -> Page:
+    """Rank everyone by the states that Postgres holds; a million users take a while."""
+    scores = (
+        score_of(rule, user_id, state)
+        for user_id, state in user_statements.stream_states(connection)
     )
+    standings = rank((score for score in scores if score), ascending=board.ascending)
+    first = wanted.offset
+    last = first + wanted.limit
+    if wanted.around is not None:
+        places = (place for place, one in enumerate(standings) if one.user_id == wanted.around)
+        place = next(places, None)
+        reach = wanted.limit // 2
+        first, last = (0, 0) if place is None else (max(0, place - reach), place + reach + 1)
+    return Page(board=board, participants=len(standings), standings=standings[first:last])

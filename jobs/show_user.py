@@ -5,27 +5,26 @@ Streaks read right without any sweep: a chain whose deadline has passed reads 0 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
 from models.program import Program
 from models.rankings import Rankings
 from models.rulebooks import boards_in_force, build_rulebook, read_history
 from models.rules.calendar import day_start, local_date, next_day
 from models.rules.levels import Level, level_of
+from models.rules.points import balance_of
 from models.rules.rankings import Board
 from models.rules.rulebook import Rulebook
-from models.rules.streaks import Chain, is_active
+from models.rules.state import UserState
+from models.rules.streaks import Chain, LatestChain, is_active
 from models.statements import boards as board_statements
-from models.statements import metrics as metric_statements
-from models.statements import points as point_statements
-from models.statements import streaks as streak_statements
+from models.statements import chains as chain_statements
+from models.statements import told as told_statements
 from models.statements import users as user_statements
-from models.statements.streaks import Latest
 
 
 def show_user(
@@ -36,41 +35,43 @@ def show_user(
         history = read_history(connection)
         boards = board_statements.read_boards(connection)
         rulebook = build_rulebook(history, boards)
-        if not user_statements.is_known(connection, user_id):
+        state = user_statements.read_state(connection, user_id)
+        if state is None:
             return None
-        zones = user_statements.read_zones(connection, [user_id]).get(user_id, [])
-        tz = zones[-1].tz if zones else rulebook.tz
         program = history[-1].program
         return {
             "user_id": user_id,
-            "tz": tz,
-            "tz_assumed": not zones,
-            "fields": user_statements.read_fields(connection, user_id),
-            "metrics": _metrics(connection, program, user_id),
-            "streaks": _streaks(connection, rulebook, user_id, tz, now),
-            "points": _points(connection, program, user_id),
+            "tz": state.tz(rulebook.tz),
+            "tz_assumed": not state.zones,
+            "fields": told_statements.read_fields(connection, user_id),
+            "metrics": _metrics(program, state),
+            "streaks": _streaks(
+                rulebook, state, chain_statements.read_history(connection, user_id), now
+            ),
+            "points": _points(program, state),
             "achievements": [],
             "leaderboards": _leaderboards(rankings, boards_in_force(history, boards), user_id),
         }
 
 
-def _metrics(connection: Connection, program: Program, user_id: str) -> dict[str, Any]:
-    totals = metric_statements.read_user_totals(connection, user_id)
-    return {name: {"total": totals[name]} for name in program.metrics if name in totals}
+def _metrics(program: Program, state: UserState) -> dict[str, Any]:
+    return {
+        name: {"total": state.totals[name].value}
+        for name in program.metrics
+        if name in state.totals
+    }
 
 
 def _streaks(
-    connection: Connection, rulebook: Rulebook, user_id: str, tz: str, now: datetime
+    rulebook: Rulebook, state: UserState, history: Mapping[str, Sequence[Chain]], now: datetime
 ) -> dict[str, Any]:
-    latest = streak_statements.read_latest(connection, [user_id])
-    history = streak_statements.read_history(connection, user_id)
+    tz = state.tz(rulebook.tz)
     today = local_date(now, tz)
-    days = metric_statements.read_days(connection, [(user_id, today)])
-    values = {metric: day.value for (_, _, metric), day in days.items()}
+    totals = state.day.totals if state.day and state.day.date == today else {}
     return {
         rule.name: {
-            **_chain(latest.get((user_id, rule.name)), history.get(rule.name, []), now),
-            "active": is_active(rule, values),
+            **_chain(state.streaks.get(rule.name), history.get(rule.name, []), now),
+            "active": is_active(rule, totals),
             "period_start": today,
             "period_end": today,
             "period_ends_at": day_start(next_day(today, tz), tz),
@@ -80,7 +81,7 @@ def _streaks(
     }
 
 
-def _chain(latest: Latest | None, before: Sequence[Chain], now: datetime) -> dict[str, Any]:
+def _chain(latest: LatestChain | None, before: Sequence[Chain], now: datetime) -> dict[str, Any]:
     chains = [*before, *([latest.chain] if latest else [])]
     alive = latest if latest and now < latest.deadline_at else None
     return {
@@ -95,11 +96,10 @@ def _chain(latest: Latest | None, before: Sequence[Chain], now: datetime) -> dic
     }
 
 
-def _points(connection: Connection, program: Program, user_id: str) -> dict[str, Any]:
-    balances = point_statements.read_balances(connection, user_id)
+def _points(program: Program, state: UserState) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, system in program.points.items():
-        balance = balances.get(name, Decimal(0))
+        balance = balance_of(state.points.get(name, {}).values())
         levels = [
             Level(key=level.key, number=number, at=level.at)
             for number, level in enumerate(system.levels, start=1)

@@ -1,4 +1,4 @@
-"""The live rankings in Redis: a projection of `scores` that can be thrown away and built anew.
+"""The live rankings in Redis: a projection of users' states that can be thrown away and built anew.
 
     <namespace>:ranking:{<leaderboard>/<run>/<segment>/<since>}:order    sorted set
     <namespace>:ranking:{<leaderboard>/<run>/<segment>/<since>}:members  hash

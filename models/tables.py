@@ -1,10 +1,10 @@
 """The tables of Postgres, which decides what is true.
 
-Facts are `events`, `user_zones`, `user_fields` and `programs`. All else follows from them and is
-kept so that a batch need not read the past: what a user's metrics add up to (`metric_totals`,
-`metric_days`), the streaks (`streaks`, `streak_chains`), the points (`point_triggers`,
-`point_entries`) and the scores. A transaction that changes anything of a user holds the lock of the
-user's row in `users`, so every other row of that user is under that one lock.
+Facts are `events`, `user_zones`, `user_fields` and `programs`. All else follows from them: the
+state of each user (`users.state`), by which the next event is judged and from which rankings are
+read, and what lies behind it (`metric_days`, `streak_chains`) or tells how it came about
+(`point_entries`). A transaction that changes anything of a user holds the lock of the user's row in
+`users`, so every other row of that user is under that one lock.
 
 Texts compare byte by byte (collation "C"): the order of ids must be the one that Redis has (S44).
 """
@@ -59,6 +59,11 @@ users = Table(
     metadata,
     Column("user_id", ID, primary_key=True),
     Column("first_seen_at", INSTANT, nullable=False),
+    # `models.rules.state.UserState` as JSON. Text, because reading and writing jsonb takes half as
+    # long again and only people look into it here: `state::jsonb`. Never compressed, for the same
+    # reason, and in the row itself as long as a page holds it.
+    Column("state", Text, nullable=False),
+    postgresql_with={"fillfactor": "70", "toast_tuple_target": "8160"},
 )
 
 user_zones = Table(
@@ -121,72 +126,27 @@ event_counts = Table(
     Column("events", BigInteger, nullable=False),
 )
 
-metric_totals = Table(
-    "metric_totals",
-    metadata,
-    Column("user_id", ID, primary_key=True),
-    Column("metric", ID, primary_key=True),
-    Column("value", AMOUNT, nullable=False),
-    Column("events", BigInteger, nullable=False),
-    # when the latest event that moved the value occurred, null while none has
-    Column("reached_at", INSTANT),
-    postgresql_with={"fillfactor": "80"},
-)
-
 metric_days = Table(
     "metric_days",
     metadata,
     Column("user_id", ID, primary_key=True),
+    # a local day before the user's latest one, which is part of the state until the next begins
     Column("local_date", Date, primary_key=True),
     Column("metric", ID, primary_key=True),
     Column("value", AMOUNT, nullable=False),
     Column("events", BigInteger, nullable=False),
-    postgresql_with={"fillfactor": "90"},
-)
-
-streaks = Table(
-    "streaks",
-    metadata,
-    Column("user_id", ID, primary_key=True),
-    Column("streak", ID, primary_key=True),
-    # the latest chain: its first and last active day, and how many active days it has
-    Column("started_on", Date, nullable=False),
-    Column("ended_on", Date, nullable=False),
-    Column("length", Integer, nullable=False),
-    # the instant at which the chain is over unless it is extended before
-    Column("deadline_at", INSTANT, nullable=False),
-    CheckConstraint("length >= 1 and ended_on >= started_on", name="chain"),
-    postgresql_with={"fillfactor": "80"},
 )
 
 streak_chains = Table(
     "streak_chains",
     metadata,
-    # every chain before the latest one
+    # every chain before the latest one, which is part of the state
     Column("user_id", ID, primary_key=True),
     Column("streak", ID, primary_key=True),
     Column("started_on", Date, primary_key=True),
     Column("ended_on", Date, nullable=False),
     Column("length", Integer, nullable=False),
     CheckConstraint("length >= 1 and ended_on >= started_on", name="chain"),
-)
-
-point_triggers = Table(
-    "point_triggers",
-    metadata,
-    Column("user_id", ID, primary_key=True),
-    Column("points", ID, primary_key=True),
-    Column("trigger", ID, primary_key=True),
-    # the program version that brought this trigger in: a changed trigger is a new one (S36)
-    Column("since", Integer, primary_key=True),
-    Column("counted", AMOUNT, nullable=False),
-    Column("awarded", AMOUNT, nullable=False),
-    # where the latest event that was counted stands in the order (occurred_at, key)
-    Column("last_at", INSTANT, nullable=False),
-    Column("last_key", ID, nullable=False),
-    # when the latest award was earned, null before the first
-    Column("reached_at", INSTANT),
-    postgresql_with={"fillfactor": "80"},
 )
 
 point_entries = Table(
@@ -215,17 +175,6 @@ boards = Table(
     # where the least score is the best
     Column("ascending", Boolean, nullable=False),
     UniqueConstraint("leaderboard", "run", "segment", "since"),
-)
-
-scores = Table(
-    "scores",
-    metadata,
-    # A foreign key would look the board up for every score; boards are never deleted.
-    Column("board_id", Integer, primary_key=True),
-    Column("user_id", ID, primary_key=True),
-    Column("score", AMOUNT, nullable=False),
-    Column("reached_at", INSTANT, nullable=False),
-    postgresql_with={"fillfactor": "80"},
 )
 
 touched_boards = Table(

@@ -40,8 +40,8 @@ def declare_actors(
 
     def apply(received: list[Received]) -> None:
         applied = apply_events(engine, rulebooks, received, utc_now())
-        if applied.board_ids:
-            project_rankings(engine, rankings, applied.board_ids)
+        if applied.touched:
+            project_rankings(engine, rankings, rulebooks)
 
     combiner = Combiner(apply, items_max=EVENTS_PER_MESSAGE_MAX)
 
@@ -58,7 +58,7 @@ def declare_actors(
     declare(IDENTIFY_USERS_ACTOR, EVENTS_QUEUE, identify_users_actor)
 
     sweeps: dict[str, Callable[[], object]] = {
-        "project-rankings": lambda: project_rankings(engine, rankings),
+        "project-rankings": lambda: project_rankings(engine, rankings, rulebooks),
         "recover-messages": lambda: recover_messages(broker, broker_url),
     }
     for tick in TICKS:

@@ -5,53 +5,88 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import date
-from decimal import Decimal
 
 from sqlalchemy import Connection
 
-from jobs.apply_events.users import Zones
 from models.rules.arrivals import Dated
 from models.rules.rulebook import Rulebook
+from models.rules.state import UserState
 from models.rules.streaks import (
     Chain,
     ChangedDays,
-    chain_deadline,
     changed_days,
     extend_chain,
     is_active,
+    refold_start,
+    with_deadline,
 )
-from models.rules.totals import DayTotal, UserDayMetric, fold_days
-from models.statements import metrics as day_statements
-from models.statements import streaks as statements
-from models.statements.streaks import Latest, UserStreak
+from models.rules.totals import Day, DayTotals, fold_days
+from models.statements import chains as chain_statements
+from models.statements import days as day_statements
+from models.statements.chains import UserStreak
+from models.statements.users import States
 
-Days = dict[str, dict[date, dict[str, Decimal]]]
-"""What days of users came to: `{user_id: {day: {metric: value}}}`."""
+Days = Mapping[date, DayTotals]
 
 
 def apply_to_days(
-    connection: Connection, rulebook: Rulebook, new: Sequence[Dated], zones: Zones
+    connection: Connection,
+    rulebook: Rulebook,
+    new: Mapping[str, Sequence[Dated]],
+    states: States,
 ) -> None:
-    """Add new events to their days, and fold the days that changed onto their users' streaks."""
-    before = day_statements.read_days(
-        connection, {(item.arrival.event.user_id, item.local_date) for item in new}
-    )
-    changed = fold_days(new, before)
-    day_statements.put_days(connection, changed)
-    changes = _changed_streaks(rulebook, _by_user(before), _by_user({**before, **changed}))
+    """Add new events to their days, and fold the days that changed onto their users' streaks.
+
+    A user's latest day is part of the state; a row is written once it is over, or when a late event
+    changes it afterwards.
+    """
+    past = _read_past_days(connection, new, states)
+    rows: dict[str, Days] = {}
+    changes: dict[UserStreak, ChangedDays] = {}
+    for user_id, events in new.items():
+        state = states[user_id]
+        before = {**past.get(user_id, {}), **_latest_day(state)}
+        after = fold_days(events, before)
+        changes |= _changed_streaks(rulebook, user_id, before, after)
+        past_days = _move_on(state, after)
+        if past_days:
+            rows[user_id] = past_days
+    if rows:
+        day_statements.put_days(connection, rows)
     if changes:
-        chains = _fold(connection, rulebook, changes, zones)
-        _write(connection, chains, zones)
+        _fold(connection, rulebook, changes, states)
+
+
+def _read_past_days(
+    connection: Connection, new: Mapping[str, Sequence[Dated]], states: States
+) -> Mapping[str, Days]:
+    """Return the days before their users' latest that the events fall on."""
+    late = {
+        (user_id, dated.local_date)
+        for user_id, events in new.items()
+        if (day := states[user_id].day)
+        for dated in events
+        if dated.local_date < day.date
+    }
+    return day_statements.read_days(connection, late) if late else {}
+
+
+def _latest_day(state: UserState) -> Days:
+    return {state.day.date: state.day.totals} if state.day else {}
+
+
+def _move_on(state: UserState, changed: Days) -> Days:
+    """Let the state hold the latest day as it now is; return the others that are to be written."""
+    days = {**_latest_day(state), **changed}
+    latest = max(days)
+    state.day = Day(date=latest, totals=days.pop(latest))
+    return days
 
 
 def _changed_streaks(
-    rulebook: Rulebook, before: Days, after: Days
+    rulebook: Rulebook, user_id: str, before: Days, after: Days
 ) -> dict[UserStreak, ChangedDays]:
-    changes = {
-        (user_id, rule.name): changed_days(rule, before.get(user_id, {}), days)
-        for user_id, days in after.items()
-        for rule in rulebook.streaks
-    }
+    changes = {(user_id, rule.name): changed_days(rule, before, after) for rule in rulebook.streaks}
     return {key: change for key, change in changes.items() if change}
 
 
@@ -59,70 +94,68 @@ def _fold(
     connection: Connection,
     rulebook: Rulebook,
     changes: Mapping[UserStreak, ChangedDays],
-    zones: Zones,
-) -> dict[UserStreak, list[Chain]]:
+    states: States,
+) -> None:
     """Extend the latest chains, or where a day of the past changed, fold them anew (S14)."""
-    latest = statements.read_latest(connection, {user_id for user_id, _ in changes})
     chains: dict[UserStreak, list[Chain]] = {}
     late: dict[UserStreak, date] = {}
-    for key, change in changes.items():
-        chain = latest[key].chain if key in latest else None
+    for (user_id, streak), change in changes.items():
+        state = states[user_id]
+        latest = state.streaks.get(streak)
+        chain = latest.chain if latest else None
         if change.follow(chain):
-            chains[key] = extend_chain(chain, change.added, zones.latest(key[0]))
+            tz = state.tz(rulebook.tz)
+            chains[user_id, streak] = extend_chain(chain, change.added, tz)
         else:
-            late[key] = change.first
+            late[user_id, streak] = change.first
     if late:
-        chains |= _fold_anew(connection, rulebook, late, zones)
-    return chains
+        chains |= _fold_anew(connection, rulebook, late, states)
+    followed: list[tuple[UserStreak, Chain]] = []
+    for key, found in chains.items():
+        followed += [(key, chain) for chain in found[:-1]]
+        _put_latest(rulebook, states[key[0]], key[1], found)
+    if followed:
+        chain_statements.add_chains(connection, followed)
+
+
+def _put_latest(rulebook: Rulebook, state: UserState, streak: str, chains: Sequence[Chain]) -> None:
+    if chains:
+        state.streaks[streak] = with_deadline(chains[-1], state.tz(rulebook.tz))
+    else:
+        state.streaks.pop(streak, None)
 
 
 def _fold_anew(
     connection: Connection,
     rulebook: Rulebook,
     late: Mapping[UserStreak, date],
-    zones: Zones,
+    states: States,
 ) -> dict[UserStreak, list[Chain]]:
     """Take away the chains that a change in the past may touch, and fold their days again."""
     rules = {rule.name: rule for rule in rulebook.streaks}
-    starts = statements.read_refold_starts(connection, late)
-    earliest: dict[str, date] = {}
+    starts = _refold_starts(connection, late, states)
+    earliest: dict[str, date] = defaultdict(lambda: date.max)
     for (user_id, _), start in starts.items():
-        earliest[user_id] = min(start, earliest.get(user_id, start))
-    days = statements.read_days_since(connection, earliest)
-    statements.cut_chains(connection, starts)
-    return {
-        (user_id, streak): extend_chain(
-            None,
-            [
-                day
-                for day, values in days.get(user_id, {}).items()
-                if day >= start and is_active(rules[streak], values)
-            ],
-            zones.latest(user_id),
-        )
-        for (user_id, streak), start in starts.items()
-    }
+        earliest[user_id] = min(start, earliest[user_id])
+    past = day_statements.read_days_since(connection, earliest)
+    chain_statements.cut_chains(connection, starts)
+    chains: dict[UserStreak, list[Chain]] = {}
+    for (user_id, streak), start in starts.items():
+        state = states[user_id]
+        days = {**past.get(user_id, {}), **_latest_day(state)}
+        active = [
+            day for day, totals in days.items() if day >= start and is_active(rules[streak], totals)
+        ]
+        chains[user_id, streak] = extend_chain(None, active, state.tz(rulebook.tz))
+    return chains
 
 
-def _write(
-    connection: Connection,
-    chains: Mapping[UserStreak, list[Chain]],
-    zones: Zones,
-) -> None:
-    latest = {
-        key: Latest(chain=found[-1], deadline_at=chain_deadline(found[-1], zones.latest(key[0])))
-        for key, found in chains.items()
-        if found
-    }
-    if latest:
-        statements.put_latest(connection, latest)
-    followed = [(key, chain) for key, found in chains.items() for chain in found[:-1]]
-    if followed:
-        statements.add_chains(connection, followed)
-
-
-def _by_user(days: Mapping[UserDayMetric, DayTotal]) -> Days:
-    found: Days = defaultdict(lambda: defaultdict(dict))
-    for (user_id, day, metric), total in days.items():
-        found[user_id][day][metric] = total.value
-    return found
+def _refold_starts(
+    connection: Connection, late: Mapping[UserStreak, date], states: States
+) -> dict[UserStreak, date]:
+    starts = chain_statements.read_last_starts(connection, late)
+    for user_id, streak in late:
+        latest = states[user_id].streaks.get(streak)
+        if latest:
+            starts.setdefault((user_id, streak), []).append(latest.chain.started_on)
+    return {key: refold_start(day, starts.get(key, [])) for key, day in late.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -21,67 +21,79 @@ from models.rules.points import (
 from models.rules.rulebook import Rulebook
 from models.statements import points as statements
 from models.statements.points import LedgerEvent, UserTrigger
+from models.statements.users import States
 
 Position = tuple[datetime, str]
-UserPoints = tuple[str, str]
 
 
 def apply_to_points(
-    connection: Connection, rulebook: Rulebook, new: Iterable[Dated]
-) -> dict[UserPoints, dict[TriggerKey, TriggerState]]:
+    connection: Connection,
+    rulebook: Rulebook,
+    new: Mapping[str, Sequence[Dated]],
+    states: States,
+) -> Mapping[str, Collection[str]]:
     """Count new events in every trigger that they match and write what they earned.
 
-    Call it before the events are in the ledger. Returns, for each user and points system in which
-    anything was counted, the states of all triggers that ever earned the user anything there.
+    Call it before the events are in the ledger. Returns, for each points system, the users for whom
+    anything was counted.
     """
     matched = _match(rulebook, new)
-    if not matched:
-        return {}
     rules = {rule.key: rule for rule in rulebook.triggers}
-    states = statements.read_states(connection, {user_id for user_id, _ in matched})
-    changed: dict[UserTrigger, TriggerState] = {}
     entries: list[tuple[UserTrigger, Entry]] = []
     shifting: dict[UserTrigger, list[Counted]] = {}
     for key, events in matched.items():
-        rule, state = rules[key[1]], states.get(key)
+        rule = rules[key[1]]
+        state = _state(states, key[0], rule)
         events.sort(key=_position)
         if state and any(shifts_later_entries(rule, state, event) for event in events):
             shifting[key] = events
             continue
-        changed[key], earned = count(rule, state, events)
+        after, earned = count(rule, state, events)
+        _put_state(states, key[0], rule, after)
         entries += [(key, entry) for entry in earned]
     if shifting:
-        recounted, earned_anew = _count_anew(connection, rules, states, shifting)
-        changed |= recounted
-        entries += earned_anew
-    statements.put_states(connection, changed)
+        entries += _count_anew(connection, rules, states, shifting)
     if entries:
-        statements.put_entries(connection, entries)
-    return _by_system({**states, **changed}, changed)
+        statements.add_entries(connection, entries)
+    by_system: dict[str, set[str]] = defaultdict(set)
+    for user_id, trigger in matched:
+        by_system[rules[trigger].points].add(user_id)
+    return by_system
 
 
-def _match(rulebook: Rulebook, new: Iterable[Dated]) -> dict[UserTrigger, list[Counted]]:
+def _state(states: States, user_id: str, rule: TriggerRule) -> TriggerState | None:
+    return states[user_id].points.get(rule.points, {}).get(rule.id)
+
+
+def _put_state(states: States, user_id: str, rule: TriggerRule, state: TriggerState) -> None:
+    states[user_id].points.setdefault(rule.points, {})[rule.id] = state
+
+
+def _match(
+    rulebook: Rulebook, new: Mapping[str, Sequence[Dated]]
+) -> dict[UserTrigger, list[Counted]]:
     by_metric: dict[str, list[TriggerRule]] = defaultdict(list)
     for rule in rulebook.triggers:
         by_metric[rule.metric].append(rule)
     matched: dict[UserTrigger, list[Counted]] = defaultdict(list)
-    for dated in new:
-        arrival = dated.arrival
-        event = arrival.event
-        for rule in by_metric.get(event.metric, ()):
-            if rule.matches(event.attributes):
-                matched[event.user_id, rule.key].append(
-                    Counted(occurred_at=arrival.occurred_at, key=arrival.key, value=event.value)
-                )
+    for user_id, events in new.items():
+        for dated in events:
+            arrival = dated.arrival
+            event = arrival.event
+            for rule in by_metric.get(event.metric, ()):
+                if rule.matches(event.attributes):
+                    matched[user_id, rule.key].append(
+                        Counted(occurred_at=arrival.occurred_at, key=arrival.key, value=event.value)
+                    )
     return matched
 
 
 def _count_anew(
     connection: Connection,
     rules: Mapping[TriggerKey, TriggerRule],
-    states: Mapping[UserTrigger, TriggerState],
+    states: States,
     shifting: Mapping[UserTrigger, list[Counted]],
-) -> tuple[dict[UserTrigger, TriggerState], list[tuple[UserTrigger, Entry]]]:
+) -> list[tuple[UserTrigger, Entry]]:
     """Count again everything after the earliest event that shifts what later ones earned.
 
     The entries of that tail are taken away and written as they are now: the ledger follows the
@@ -90,23 +102,24 @@ def _count_anew(
     tails = _read_tails(connection, rules, shifting)
     starts = {key: events[0].position for key, events in shifting.items()}
     reached_before = statements.read_reached_before(connection, starts)
-    changed: dict[UserTrigger, TriggerState] = {}
     entries: list[tuple[UserTrigger, Entry]] = []
     for key, new in shifting.items():
-        rule, tail = rules[key[1]], tails[key]
-        counted = states[key].counted - sum(event.value for event in tail)
+        user_id, rule, tail = key[0], rules[key[1]], tails[key]
+        known = states[user_id].points[rule.points][rule.id]
+        counted = known.counted - sum(event.value for event in tail)
         before = TriggerState(
             counted=counted,
             awarded=rule.awarded(counted),
             last=starts[key],
             reached_at=reached_before.get(key),
         )
-        changed[key], earned = count(rule, before, sorted([*new, *tail], key=_position))
+        after, earned = count(rule, before, sorted([*new, *tail], key=_position))
+        _put_state(states, user_id, rule, after)
         entries += [(key, entry) for entry in earned]
     statements.cut_entries(
         connection, ((key, event.key) for key, tail in tails.items() for event in tail)
     )
-    return changed, entries
+    return entries
 
 
 def _read_tails(
@@ -133,17 +146,6 @@ def _read_tails(
 def _counts(rule: TriggerRule, event: LedgerEvent) -> bool:
     """A trigger counts what was judged since it entered the program (S30)."""
     return event.program_version >= rule.since and rule.matches(event.attributes)
-
-
-def _by_system(
-    states: Mapping[UserTrigger, TriggerState], changed: Iterable[UserTrigger]
-) -> dict[UserPoints, dict[TriggerKey, TriggerState]]:
-    touched = {(user_id, trigger[0]) for user_id, trigger in changed}
-    found: dict[UserPoints, dict[TriggerKey, TriggerState]] = defaultdict(dict)
-    for (user_id, trigger), state in states.items():
-        if (user_id, trigger[0]) in touched:
-            found[user_id, trigger[0]][trigger] = state
-    return found
 
 
 def _position(event: Counted) -> Position:

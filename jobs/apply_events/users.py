@@ -4,41 +4,25 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy import Connection
 
 from models.rules.arrivals import Arrival, Told
-from models.rules.calendar import ZoneChange, changes_to_keep, zone_at
+from models.rules.calendar import ZoneChange, changes_to_keep
 from models.rules.rulebook import Rulebook
-from models.rules.streaks import chain_deadline
-from models.statements import streaks as streak_statements
-from models.statements import users as statements
-from models.statements.streaks import Latest
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Zones:
-    """The zones of the users of a batch; `assumed` is the zone of those who have none (S6)."""
-
-    changes: Mapping[str, Sequence[ZoneChange]]
-    assumed: str
-
-    def at(self, user_id: str, instant: datetime) -> str:
-        """Return the zone in force for a user at an instant (S1)."""
-        return zone_at(self.changes.get(user_id, ()), instant, self.assumed)
-
-    def latest(self, user_id: str) -> str:
-        """Return the zone that a user has now: deadlines are counted in it (S8)."""
-        changes = self.changes.get(user_id)
-        return changes[-1].tz if changes else self.assumed
+from models.rules.streaks import with_deadline
+from models.statements import told as statements
+from models.statements.users import States
 
 
 def apply_to_users(
-    connection: Connection, rulebook: Rulebook, new: Sequence[Arrival], told: Sequence[Told]
-) -> Zones:
-    """Keep what is told about users, by events and beside them; return the zones as they are then.
+    connection: Connection,
+    rulebook: Rulebook,
+    new: Sequence[Arrival],
+    told: Sequence[Told],
+    states: States,
+) -> set[str]:
+    """Keep what is told about users, by events and beside them; return whose states it changed.
 
     What an event tells was true when it occurred.
     """
@@ -50,46 +34,30 @@ def apply_to_users(
             if item.event.user is not None
         ),
     ]
-    user_ids = {item.event.user_id for item in new} | {item.user_id for item in told}
-    if not user_ids:
-        return Zones(changes={}, assumed=rulebook.tz)
-    known = statements.read_zones(connection, user_ids)
     if not facts:
-        return Zones(changes=known, assumed=rulebook.tz)
+        return set()
     statements.tell(connection, facts)
-    added = _new_zones(known, facts)
-    if not added:
-        return Zones(changes=known, assumed=rulebook.tz)
-    statements.add_zones(connection, added)
-    zones = Zones(changes=statements.read_zones(connection, user_ids), assumed=rulebook.tz)
-    _refresh_deadlines(connection, list(added), zones)
-    return zones
+    added = _new_zones(facts, states)
+    if added:
+        statements.add_zones(connection, added)
+    for user_id, changes in added.items():
+        state = states[user_id]
+        state.add_zones(changes)
+        # The deadlines of streaks are counted in the zone that a user now has (S8).
+        state.streaks = {
+            name: with_deadline(latest.chain, state.tz(rulebook.tz))
+            for name, latest in state.streaks.items()
+        }
+    return set(added)
 
 
-def _new_zones(
-    known: Mapping[str, Sequence[ZoneChange]], facts: Sequence[Told]
-) -> dict[str, list[ZoneChange]]:
+def _new_zones(facts: Sequence[Told], states: States) -> Mapping[str, Sequence[ZoneChange]]:
     told: dict[str, list[ZoneChange]] = defaultdict(list)
     for fact in facts:
         if fact.fields.tz is not None:
             told[fact.user_id].append(ZoneChange(since=fact.told_at, tz=fact.fields.tz))
     added = {
-        user_id: changes_to_keep(known.get(user_id, ()), changes)
+        user_id: changes_to_keep(states[user_id].zones, changes)
         for user_id, changes in told.items()
     }
     return {user_id: changes for user_id, changes in added.items() if changes}
-
-
-def _refresh_deadlines(connection: Connection, user_ids: Sequence[str], zones: Zones) -> None:
-    """Count the deadlines of streaks again in the zones that their users now have (S8)."""
-    latest = streak_statements.read_latest(connection, user_ids)
-    if latest:
-        streak_statements.put_latest(
-            connection,
-            {
-                key: Latest(
-                    chain=item.chain, deadline_at=chain_deadline(item.chain, zones.latest(key[0]))
-                )
-                for key, item in latest.items()
-            },
-        )

@@ -36,6 +36,11 @@ class TriggerRule:
         """What names the trigger in the ledger."""
         return (self.points, self.name, self.since)
 
+    @property
+    def id(self) -> str:
+        """What names the trigger among those of its points system: a changed one is a new one."""
+        return f"{self.name}@{self.since}"
+
     def matches(self, attributes: Mapping[str, str]) -> bool:
         """Tell whether the trigger counts an event of its metric with those attributes."""
         return all(attributes.get(name) == value for name, value in self.where.items())
@@ -82,6 +87,11 @@ class TriggerState:
     awarded: Decimal
     last: tuple[datetime, str]
     reached_at: datetime | None
+
+
+def balance_of(states: Iterable[TriggerState]) -> Decimal:
+    """Return what the triggers of a points system have awarded together (S33)."""
+    return sum((state.awarded for state in states), start=Decimal(0))
 
 
 def shifts_later_entries(rule: TriggerRule, state: TriggerState, new: Counted) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from models.rules.points import TriggerKey, TriggerState
-from models.rules.totals import Total
+from models.rules.points import balance_of
+from models.rules.rulebook import BoardRule
+from models.rules.state import UserState
 
 ALL = "all"
 """The run of a leaderboard that never resets, and the segment that everybody is in."""
@@ -54,17 +55,33 @@ class Standing:
     reached_at: datetime
 
 
-def score_by_metric(user_id: str, total: Total) -> Score | None:
-    """Return what a metric's total is worth on a board; nothing while no event has moved it."""
-    if total.reached_at is None:
-        return None
-    return Score(user_id=user_id, score=total.value, reached_at=total.reached_at)
-
-
-def score_by_points(user_id: str, states: Mapping[TriggerKey, TriggerState]) -> Score | None:
-    """Return what the triggers of one points system have earned; nothing before the first award."""
-    reached = [state.reached_at for state in states.values() if state.reached_at is not None]
+def score_of(rule: BoardRule, user_id: str, state: UserState) -> Score | None:
+    """Return what a user has on a board; None while nothing has moved the score."""
+    if rule.metric is not None:
+        total = state.totals.get(rule.metric)
+        if total is None or total.reached_at is None:
+            return None
+        return Score(user_id=user_id, score=total.value, reached_at=total.reached_at)
+    triggers = state.points.get(str(rule.points), {}).values()
+    reached = [trigger.reached_at for trigger in triggers if trigger.reached_at is not None]
     if not reached:
         return None
-    balance = sum((state.awarded for state in states.values()), start=Decimal(0))
-    return Score(user_id=user_id, score=balance, reached_at=max(reached))
+    return Score(user_id=user_id, score=balance_of(triggers), reached_at=max(reached))
+
+
+def rank(scores: Iterable[Score], *, ascending: bool) -> list[Standing]:
+    """Return the standings of a whole board, best first; instants are cut to the second (S44)."""
+
+    def order(score: Score) -> tuple[Decimal, datetime, str]:
+        better = score.score if ascending else -score.score
+        return (better, score.reached_at.replace(microsecond=0), score.user_id)
+
+    return [
+        Standing(
+            rank=place,
+            user_id=score.user_id,
+            score=score.score,
+            reached_at=score.reached_at.replace(microsecond=0),
+        )
+        for place, score in enumerate(sorted(scores, key=order), start=1)
+    ]

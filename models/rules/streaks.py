@@ -14,6 +14,7 @@ from decimal import Decimal
 from enum import Enum
 
 from models.rules.calendar import day_start, next_day
+from models.rules.totals import DayTotals
 
 
 class Mode(Enum):
@@ -42,6 +43,14 @@ class Chain:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LatestChain:
+    """The latest chain of a streak, and the instant at which it is over unless extended (S8)."""
+
+    chain: Chain
+    deadline_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChangedDays:
     """The days that became active and those that no longer are, each ascending (S20)."""
 
@@ -61,21 +70,21 @@ class ChangedDays:
         return min([*self.added[:1], *self.removed[:1]])
 
 
-def is_active(rule: StreakRule, values: Mapping[str, Decimal]) -> bool:
-    """Tell whether a day on which the metrics came to `values` is active (S20).
+def is_active(rule: StreakRule, day: DayTotals) -> bool:
+    """Tell whether a day with these totals is active (S20).
 
-    A metric without an event on the day has no value, and so reaches no threshold, not even zero.
+    A metric without an event on the day has no total, and so reaches no threshold, not even zero.
     """
     reached = (
-        metric in values and values[metric] >= least for metric, least in rule.thresholds.items()
+        metric in day and day[metric].value >= least for metric, least in rule.thresholds.items()
     )
     return any(reached) if rule.mode is Mode.ANY else all(reached)
 
 
 def changed_days(
     rule: StreakRule,
-    before: Mapping[date, Mapping[str, Decimal]],
-    after: Mapping[date, Mapping[str, Decimal]],
+    before: Mapping[date, DayTotals],
+    after: Mapping[date, DayTotals],
 ) -> ChangedDays:
     """Compare what days of a user came to before and after: which became active, or inactive."""
     added, removed = [], []
@@ -103,9 +112,25 @@ def extend_chain(latest: Chain | None, active_days: Iterable[date], tz: str) -> 
     return chains
 
 
+def refold_start(changed: date, starts: Iterable[date]) -> date:
+    """Return from which day on a streak is to be folded anew after a change on a day of its past.
+
+    `starts` are those of its chains. It is the start of the chain before the one that the day falls
+    into or follows: whatever the change does to that one, the chain before it is whole, and is the
+    latest if nothing follows.
+    """
+    last_two = sorted(start for start in starts if start <= changed)[-2:]
+    return min(last_two, default=changed)
+
+
 def chain_deadline(chain: Chain, tz: str) -> datetime:
     """Return the instant at which the chain is over: when the day after its last one has passed."""
     missed = next_day(next_day(chain.ended_on, tz), tz)
     deadline = day_start(missed, tz)
     assert deadline is not None, "next_day returns days that exist"
     return deadline
+
+
+def with_deadline(chain: Chain, tz: str) -> LatestChain:
+    """Return a latest chain with its deadline in the zone that its user has now (S8)."""
+    return LatestChain(chain=chain, deadline_at=chain_deadline(chain, tz))

@@ -9,9 +9,6 @@ from decimal import Decimal
 
 from models.rules.arrivals import Dated
 
-UserMetric = tuple[str, str]
-UserDayMetric = tuple[str, date, str]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Total:
@@ -34,34 +31,45 @@ class DayTotal:
     events: int
 
 
+DayTotals = Mapping[str, DayTotal]
+"""What each metric that had an event came to on one local day of a user."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Day:
+    """A local day of a user, and what its metrics came to."""
+
+    date: date
+    totals: DayTotals
+
+
 NO_TOTAL = Total(value=Decimal(0), events=0, reached_at=None)
 NO_DAY = DayTotal(value=Decimal(0), events=0)
 
 
-def fold_totals(new: Iterable[Dated], known: Mapping[UserMetric, Total]) -> dict[UserMetric, Total]:
-    """Return the totals that the events change, as they are afterwards."""
-    changed: dict[UserMetric, Total] = {}
+def fold_totals(new: Iterable[Dated], known: Mapping[str, Total]) -> dict[str, Total]:
+    """Return the totals of one user that the events change, by metric, as they are afterwards."""
+    changed: dict[str, Total] = {}
     for dated in new:
         event = dated.arrival.event
-        key = (event.user_id, event.metric)
-        before = changed.get(key) or known.get(key, NO_TOTAL)
+        before = changed.get(event.metric) or known.get(event.metric, NO_TOTAL)
         reached_at = before.reached_at
         if event.value and (reached_at is None or reached_at < dated.arrival.occurred_at):
             reached_at = dated.arrival.occurred_at
-        changed[key] = Total(
+        changed[event.metric] = Total(
             value=before.value + event.value, events=before.events + 1, reached_at=reached_at
         )
     return changed
 
 
-def fold_days(
-    new: Iterable[Dated], known: Mapping[UserDayMetric, DayTotal]
-) -> dict[UserDayMetric, DayTotal]:
-    """Return the days' totals that the events change, as they are afterwards."""
-    changed: dict[UserDayMetric, DayTotal] = {}
+def fold_days(new: Iterable[Dated], known: Mapping[date, DayTotals]) -> dict[date, DayTotals]:
+    """Return the days of one user that the events change, as they are afterwards."""
+    changed: dict[date, dict[str, DayTotal]] = {}
     for dated in new:
         event = dated.arrival.event
-        key = (event.user_id, dated.local_date, event.metric)
-        before = changed.get(key) or known.get(key, NO_DAY)
-        changed[key] = DayTotal(value=before.value + event.value, events=before.events + 1)
-    return changed
+        day = changed.get(dated.local_date)
+        if day is None:
+            day = changed[dated.local_date] = dict(known.get(dated.local_date, {}))
+        before = day.get(event.metric, NO_DAY)
+        day[event.metric] = DayTotal(value=before.value + event.value, events=before.events + 1)
+    return dict(changed)

@@ -1,49 +1,30 @@
-"""Points: the ledger of entries, and how far each trigger has come for each user."""
+"""Points: the ledger of entries, and the events behind them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
-from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, delete, func, select, tuple_
+from sqlalchemy import Connection, and_, delete, func, select, tuple_
 
-from models.rules.points import Counted, Entry, TriggerKey, TriggerState
+from models.rules.points import Counted, Entry, TriggerKey
 from models.statements.rows import (
     arrays,
     given,
     given_columns,
+    insert_given,
     match_given,
-    one_of,
-    upsert_given,
 )
-from models.tables import ID, INSTANT, events, point_entries, point_triggers
+from models.tables import ID, INSTANT, events, point_entries
 
 UserTrigger = tuple[str, TriggerKey]
 """(user_id, (points, trigger, since))"""
 
 _KEY_COLUMNS = ("user_id", "points", "trigger", "since")
-_STATE_COLUMNS = (*_KEY_COLUMNS, "counted", "awarded", "last_at", "last_key", "reached_at")
 _ENTRY_COLUMNS = (*_KEY_COLUMNS, "cause", "amount", "occurred_at")
 
-_STATES = select(point_triggers).where(one_of(point_triggers.c.user_id, "user_ids"))
-_users_after = (
-    select(point_triggers.c.user_id)
-    .where(
-        point_triggers.c.points == bindparam("points"),
-        point_triggers.c.user_id > bindparam("after"),
-    )
-    .distinct()
-    .order_by(point_triggers.c.user_id)
-    .limit(bindparam("limit"))
-)
-_STATES_AFTER = select(point_triggers).where(
-    point_triggers.c.points == bindparam("points"), point_triggers.c.user_id.in_(_users_after)
-)
-_PUT_STATES = upsert_given(point_triggers, *_STATE_COLUMNS)
-_PUT_ENTRIES = upsert_given(point_entries, *_ENTRY_COLUMNS)
+_ADD_ENTRIES = insert_given(point_entries, *_ENTRY_COLUMNS)
 
 _cut = given_columns(point_entries, *_KEY_COLUMNS, "cause")
 _CUT_ENTRIES = delete(point_entries).where(match_given(point_entries, _cut, *_KEY_COLUMNS, "cause"))
@@ -81,11 +62,6 @@ _REACHED_BEFORE = (
     )
     .group_by(*[point_entries.c[name] for name in _KEY_COLUMNS])
 )
-_BALANCES = (
-    select(point_triggers.c.points, func.sum(point_triggers.c.awarded).label("balance"))
-    .where(point_triggers.c.user_id == bindparam("user_id"))
-    .group_by(point_triggers.c.points)
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,39 +74,13 @@ class LedgerEvent:
     program_version: int
 
 
-def read_states(connection: Connection, user_ids: Iterable[str]) -> dict[UserTrigger, TriggerState]:
-    """Return how far every trigger has come for these users."""
-    rows = connection.execute(_STATES, {"user_ids": list(user_ids)}).all()
-    return {(row.user_id, (row.points, row.trigger, row.since)): _state(row) for row in rows}
-
-
-def read_states_after(
-    connection: Connection, points: str, after: str, limit: int
-) -> dict[str, dict[TriggerKey, TriggerState]]:
-    """Return the states of one system's triggers for the next users in the order of their ids."""
-    found: dict[str, dict[TriggerKey, TriggerState]] = {}
-    asked = {"points": points, "after": after, "limit": limit}
-    for row in connection.execute(_STATES_AFTER, asked).all():
-        found.setdefault(row.user_id, {})[row.points, row.trigger, row.since] = _state(row)
-    return found
-
-
-def put_states(connection: Connection, states: Mapping[UserTrigger, TriggerState]) -> None:
-    """Write how far triggers have come."""
-    rows = (
-        (user_id, *key, state.counted, state.awarded, *state.last, state.reached_at)
-        for (user_id, key), state in states.items()
-    )
-    connection.execute(_PUT_STATES, arrays(_STATE_COLUMNS, rows))
-
-
-def put_entries(connection: Connection, entries: Iterable[tuple[UserTrigger, Entry]]) -> None:
-    """Write entries of the ledger; one that the same event caused before is replaced."""
+def add_entries(connection: Connection, entries: Iterable[tuple[UserTrigger, Entry]]) -> None:
+    """Write entries of the ledger; an event that caused one of the same trigger is an error."""
     rows = (
         (user_id, *key, entry.cause, entry.amount, entry.occurred_at)
         for (user_id, key), entry in entries
     )
-    connection.execute(_PUT_ENTRIES, arrays(_ENTRY_COLUMNS, rows))
+    connection.execute(_ADD_ENTRIES, arrays(_ENTRY_COLUMNS, rows))
 
 
 def cut_entries(connection: Connection, causes: Iterable[tuple[UserTrigger, str]]) -> None:
@@ -173,18 +123,3 @@ def read_reached_before(
         (row.user_id, (row.points, row.trigger, row.since)): row.reached_at
         for row in connection.execute(_REACHED_BEFORE, asked)
     }
-
-
-def read_balances(connection: Connection, user_id: str) -> dict[str, Decimal]:
-    """Return the balance of each points system of a user who has any."""
-    rows = connection.execute(_BALANCES, {"user_id": user_id}).all()
-    return {row.points: row.balance for row in rows}
-
-
-def _state(row: Row[Any]) -> TriggerState:
-    return TriggerState(
-        counted=row.counted,
-        awarded=row.awarded,
-        last=(row.last_at, row.last_key),
-        reached_at=row.reached_at,
-    )

@@ -1,116 +1,91 @@
-"""Users: their lock, their zones, what is told about them."""
+"""Users: the lock that each one's row is, and the state that stands in it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, exists, select, tuple_
+import msgspec
+from sqlalchemy import Connection, Row, Text, bindparam, select, update
 
-from models.rules.arrivals import Told
-from models.rules.calendar import ZoneChange
-from models.statements.rows import arrays, insert_given, one_of
-from models.tables import user_fields, user_zones, users
-from streakline.contract import UserFields
+from models.rules.state import UserState
+from models.statements.rows import arrays, given, insert_given, one_of
+from models.tables import ID, users
 
-_ADD_USERS = insert_given(users, "user_id", "first_seen_at").on_conflict_do_nothing()
-_SOME_USERS = (
-    select(users.c.user_id).where(one_of(users.c.user_id, "user_ids")).order_by(users.c.user_id)
+STREAMED_ROWS = 1000
+"""Rows that are in memory at a time where everyone is looked at."""
+
+_COLUMNS = ("user_id", "first_seen_at", "state")
+_ADD_USERS = insert_given(users, *_COLUMNS).on_conflict_do_nothing().returning(users.c.user_id)
+_STATES = select(users.c.user_id, users.c.state).where(one_of(users.c.user_id, "user_ids"))
+_LOCK_USERS = _STATES.order_by(users.c.user_id).with_for_update(of=users)
+_LOCK_FREE_USERS = _STATES.order_by(users.c.user_id).with_for_update(of=users, skip_locked=True)
+_STATE = select(users.c.user_id, users.c.state).where(users.c.user_id == bindparam("user_id"))
+_EVERYONE = select(users.c.user_id, users.c.state).execution_options(yield_per=STREAMED_ROWS)
+# An update reserves the names of the table's own columns for its parameters.
+_PUT_COLUMNS = ("of_user", "new_state")
+_given = given("given", of_user=ID, new_state=Text())
+_PUT_STATES = (
+    update(users).values(state=_given.c.new_state).where(users.c.user_id == _given.c.of_user)
 )
-_LOCK_USERS = _SOME_USERS.with_for_update(of=users)
-_LOCK_FREE_USERS = _SOME_USERS.with_for_update(of=users, skip_locked=True)
-_ZONES = (
-    select(user_zones)
-    .where(one_of(user_zones.c.user_id, "user_ids"))
-    .order_by(user_zones.c.user_id, user_zones.c.since)
-)
-_ZONE = insert_given(user_zones, "user_id", "since", "tz")
-_ADD_ZONES = _ZONE.on_conflict_do_update(
-    index_elements=["user_id", "since"],
-    set_={"tz": _ZONE.excluded.tz},
-    where=user_zones.c.tz < _ZONE.excluded.tz,
-)
-_TELL = insert_given(user_fields, "user_id", "field", "value", "told_at")
-_TELL_LATEST = _TELL.on_conflict_do_update(
-    index_elements=["user_id", "field"],
-    set_={"value": _TELL.excluded.value, "told_at": _TELL.excluded.told_at},
-    where=tuple_(user_fields.c.told_at, user_fields.c.value)
-    < tuple_(_TELL.excluded.told_at, _TELL.excluded.value),
-)
-_FIELDS = select(user_fields.c.field, user_fields.c.value).where(
-    user_fields.c.user_id == bindparam("user_id")
-)
-_KNOWN = select(exists().where(users.c.user_id == bindparam("user_id")))
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(UserState)
+_EMPTY = _ENCODER.encode(UserState()).decode()
+
+States = dict[str, UserState]
+"""States of users: `{user_id: state}`."""
 
 
-def add_users(connection: Connection, user_ids: Iterable[str], now: datetime) -> None:
-    """Add the users never seen before.
+def lock_free_users(connection: Connection, user_ids: Iterable[str], now: datetime) -> States:
+    """Lock those of the users whom nobody else has locked, and return their states.
 
-    It must come before its transaction locks anything, and the ids go in one order everywhere:
-    where two batches add the same user, one waits for the other, and never in a circle.
+    Users never seen before are added. Nobody waits here for a locked user. It must come before its
+    transaction locks anything else, and the ids go in one order everywhere: where two batches add
+    the same user, one waits for the other, and never in a circle.
     """
-    ordered = sorted(user_ids)
-    connection.execute(_ADD_USERS, {"user_id": ordered, "first_seen_at": [now] * len(ordered)})
+    asked = sorted(user_ids)
+    states = _states(connection.execute(_LOCK_FREE_USERS, {"user_ids": asked}).all())
+    missing = [user_id for user_id in asked if user_id not in states]
+    if missing:
+        rows = ((user_id, now, _EMPTY) for user_id in missing)
+        added = connection.execute(_ADD_USERS, arrays(_COLUMNS, rows))
+        states |= {user_id: UserState() for user_id in added.scalars()}
+    return states
 
 
-def lock_free_users(connection: Connection, user_ids: Iterable[str]) -> set[str]:
-    """Lock those of the users whom nobody else has locked, and return them; never waits."""
-    asked = {"user_ids": sorted(user_ids)}
-    return set(connection.execute(_LOCK_FREE_USERS, asked).scalars())
-
-
-def lock_users(connection: Connection, user_ids: Iterable[str]) -> None:
-    """Lock the users until the end of the transaction, waiting for whoever has them.
+def lock_users(connection: Connection, user_ids: Iterable[str]) -> States:
+    """Lock users that there are until the end of the transaction, waiting for whoever has them.
 
     It must be the first to lock anything in its transaction, and the ids go in one order
     everywhere, so that two batches never wait for each other in a circle.
     """
-    connection.execute(_LOCK_USERS, {"user_ids": sorted(user_ids)})
+    return _states(connection.execute(_LOCK_USERS, {"user_ids": sorted(user_ids)}).all())
 
 
-def read_zones(connection: Connection, user_ids: Iterable[str]) -> dict[str, list[ZoneChange]]:
-    """Return the zone changes of each user who has one, ascending by instant."""
-    zones: dict[str, list[ZoneChange]] = {}
-    for row in connection.execute(_ZONES, {"user_ids": list(user_ids)}).all():
-        zones.setdefault(row.user_id, []).append(ZoneChange(since=row.since, tz=row.tz))
-    return zones
+def put_states(connection: Connection, states: Mapping[str, UserState]) -> None:
+    """Write states as they now are."""
+    rows = ((user_id, _ENCODER.encode(state).decode()) for user_id, state in states.items())
+    connection.execute(_PUT_STATES, arrays(_PUT_COLUMNS, rows))
 
 
-def add_zones(connection: Connection, changes: Mapping[str, Sequence[ZoneChange]]) -> None:
-    """Add zone changes; of two at one instant the greater name stays, whichever came first."""
-    rows = [
-        (user_id, change.since, change.tz) for user_id, found in changes.items() for change in found
-    ]
-    connection.execute(_ADD_ZONES, arrays(["user_id", "since", "tz"], rows))
+def read_states(connection: Connection, user_ids: Iterable[str]) -> States:
+    """Return the states of those of the users that there are."""
+    return _states(connection.execute(_STATES, {"user_ids": list(user_ids)}).all())
 
 
-def tell(connection: Connection, told: Iterable[Told]) -> None:
-    """Keep what was told last about each field; the order in which it arrives does not matter."""
-    latest: dict[tuple[str, str], tuple[datetime, str]] = {}
-    for item in told:
-        for field, value in _field_values(item.fields):
-            key = (item.user_id, field)
-            latest[key] = max(latest.get(key, (item.told_at, value)), (item.told_at, value))
-    rows = [(*key, value, told_at) for key, (told_at, value) in sorted(latest.items())]
-    if rows:
-        connection.execute(_TELL_LATEST, arrays(["user_id", "field", "value", "told_at"], rows))
+def read_state(connection: Connection, user_id: str) -> UserState | None:
+    """Return a user's state, or None for one never seen."""
+    row = connection.execute(_STATE, {"user_id": user_id}).one_or_none()
+    return _DECODER.decode(row.state) if row else None
 
 
-def read_fields(connection: Connection, user_id: str) -> dict[str, str]:
-    """Return what is known of a user: `email`, `name`, `attributes.<name>`."""
-    rows = connection.execute(_FIELDS, {"user_id": user_id}).all()
-    return {row.field: row.value for row in rows}
+def stream_states(connection: Connection) -> Iterator[tuple[str, UserState]]:
+    """Yield everyone's state, in no order."""
+    for row in connection.execute(_EVERYONE):
+        yield row.user_id, _DECODER.decode(row.state)
 
 
-def is_known(connection: Connection, user_id: str) -> bool:
-    """Tell whether the user was ever seen."""
-    return bool(connection.execute(_KNOWN, {"user_id": user_id}).scalar_one())
-
-
-def _field_values(fields: UserFields) -> Iterable[tuple[str, str]]:
-    if fields.email is not None:
-        yield "email", fields.email
-    if fields.name is not None:
-        yield "name", fields.name
-    for name, value in fields.attributes.items():
-        yield f"attributes.{name}", value
+def _states(rows: Iterable[Row[str, str]]) -> States:
+    return {row.user_id: _DECODER.decode(row.state) for row in rows}

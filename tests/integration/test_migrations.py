@@ -67,7 +67,7 @@ def test_a_column_without_a_migration_would_be_found(engine: Engine) -> None:
     changed = MetaData(naming_convention=tables.metadata.naming_convention)
     for table in tables.metadata.sorted_tables:
         table.to_metadata(changed)
-    changed.tables["scores"].append_column(Column("forgotten", Integer))
+    changed.tables["events"].append_column(Column("forgotten", Integer))
     assert len(differences(engine, changed)) == 1
 
 

@@ -70,17 +70,6 @@ def upgrade() -> None:
         sa.Column("value", AMOUNT, nullable=False),
         sa.Column("events", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("user_id", "local_date", "metric", name=op.f("pk_metric_days")),
-        postgresql_with={"fillfactor": "90"},
-    )
-    op.create_table(
-        "metric_totals",
-        sa.Column("user_id", ID, nullable=False),
-        sa.Column("metric", ID, nullable=False),
-        sa.Column("value", AMOUNT, nullable=False),
-        sa.Column("events", sa.BigInteger(), nullable=False),
-        sa.Column("reached_at", INSTANT, nullable=True),
-        sa.PrimaryKeyConstraint("user_id", "metric", name=op.f("pk_metric_totals")),
-        postgresql_with={"fillfactor": "80"},
     )
     op.create_table(
         "point_entries",
@@ -95,22 +84,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint(
             "user_id", "points", "trigger", "since", "cause", name=op.f("pk_point_entries")
         ),
-    )
-    op.create_table(
-        "point_triggers",
-        sa.Column("user_id", ID, nullable=False),
-        sa.Column("points", ID, nullable=False),
-        sa.Column("trigger", ID, nullable=False),
-        sa.Column("since", sa.Integer(), nullable=False),
-        sa.Column("counted", AMOUNT, nullable=False),
-        sa.Column("awarded", AMOUNT, nullable=False),
-        sa.Column("last_at", INSTANT, nullable=False),
-        sa.Column("last_key", ID, nullable=False),
-        sa.Column("reached_at", INSTANT, nullable=True),
-        sa.PrimaryKeyConstraint(
-            "user_id", "points", "trigger", "since", name=op.f("pk_point_triggers")
-        ),
-        postgresql_with={"fillfactor": "80"},
     )
     op.create_table(
         "programs",
@@ -137,15 +110,6 @@ def upgrade() -> None:
         op.f("ix_rejected_events_rejected_at"), "rejected_events", ["rejected_at"], unique=False
     )
     op.create_table(
-        "scores",
-        sa.Column("board_id", sa.Integer(), nullable=False),
-        sa.Column("user_id", ID, nullable=False),
-        sa.Column("score", AMOUNT, nullable=False),
-        sa.Column("reached_at", INSTANT, nullable=False),
-        sa.PrimaryKeyConstraint("board_id", "user_id", name=op.f("pk_scores")),
-        postgresql_with={"fillfactor": "80"},
-    )
-    op.create_table(
         "streak_chains",
         sa.Column("user_id", ID, nullable=False),
         sa.Column("streak", ID, nullable=False),
@@ -156,18 +120,6 @@ def upgrade() -> None:
             "length >= 1 and ended_on >= started_on", name=op.f("ck_streak_chains_chain")
         ),
         sa.PrimaryKeyConstraint("user_id", "streak", "started_on", name=op.f("pk_streak_chains")),
-    )
-    op.create_table(
-        "streaks",
-        sa.Column("user_id", ID, nullable=False),
-        sa.Column("streak", ID, nullable=False),
-        sa.Column("started_on", sa.Date(), nullable=False),
-        sa.Column("ended_on", sa.Date(), nullable=False),
-        sa.Column("length", sa.Integer(), nullable=False),
-        sa.Column("deadline_at", INSTANT, nullable=False),
-        sa.CheckConstraint("length >= 1 and ended_on >= started_on", name=op.f("ck_streaks_chain")),
-        sa.PrimaryKeyConstraint("user_id", "streak", name=op.f("pk_streaks")),
-        postgresql_with={"fillfactor": "80"},
     )
     op.create_table(
         "tick_runs",
@@ -206,5 +158,8 @@ def upgrade() -> None:
         "users",
         sa.Column("user_id", ID, nullable=False),
         sa.Column("first_seen_at", INSTANT, nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("user_id", name=op.f("pk_users")),
+        postgresql_with={"fillfactor": "70", "toast_tuple_target": "8160"},
     )
+    op.execute("alter table users alter column state set storage external")

@@ -1,0 +1,66 @@
+"""What was told about users: their zones, dated, and the latest of every other field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, bindparam, select, tuple_
+
+from models.rules.arrivals import Told
+from models.rules.calendar import ZoneChange
+from models.statements.rows import arrays, insert_given
+from models.tables import user_fields, user_zones
+from streakline.contract import UserFields
+
+_ZONE = insert_given(user_zones, "user_id", "since", "tz")
+_ADD_ZONES = _ZONE.on_conflict_do_update(
+    index_elements=["user_id", "since"],
+    set_={"tz": _ZONE.excluded.tz},
+    where=user_zones.c.tz < _ZONE.excluded.tz,
+)
+_TELL = insert_given(user_fields, "user_id", "field", "value", "told_at")
+_TELL_LATEST = _TELL.on_conflict_do_update(
+    index_elements=["user_id", "field"],
+    set_={"value": _TELL.excluded.value, "told_at": _TELL.excluded.told_at},
+    where=tuple_(user_fields.c.told_at, user_fields.c.value)
+    < tuple_(_TELL.excluded.told_at, _TELL.excluded.value),
+)
+_FIELDS = select(user_fields.c.field, user_fields.c.value).where(
+    user_fields.c.user_id == bindparam("user_id")
+)
+
+
+def add_zones(connection: Connection, changes: Mapping[str, Sequence[ZoneChange]]) -> None:
+    """Add zone changes; of two at one instant the greater name stays, as in a user's state."""
+    rows = [
+        (user_id, change.since, change.tz) for user_id, found in changes.items() for change in found
+    ]
+    connection.execute(_ADD_ZONES, arrays(["user_id", "since", "tz"], rows))
+
+
+def tell(connection: Connection, told: Iterable[Told]) -> None:
+    """Keep what was told last about each field; the order in which it arrives does not matter."""
+    latest: dict[tuple[str, str], tuple[datetime, str]] = {}
+    for item in told:
+        for field, value in _field_values(item.fields):
+            key = (item.user_id, field)
+            latest[key] = max(latest.get(key, (item.told_at, value)), (item.told_at, value))
+    rows = [(*key, value, told_at) for key, (told_at, value) in sorted(latest.items())]
+    if rows:
+        connection.execute(_TELL_LATEST, arrays(["user_id", "field", "value", "told_at"], rows))
+
+
+def read_fields(connection: Connection, user_id: str) -> dict[str, str]:
+    """Return what is known of a user: `email`, `name`, `attributes.<name>`."""
+    rows = connection.execute(_FIELDS, {"user_id": user_id}).all()
+    return {row.field: row.value for row in rows}
+
+
+def _field_values(fields: UserFields) -> Iterable[tuple[str, str]]:
+    if fields.email is not None:
+        yield "email", fields.email
+    if fields.name is not None:
+        yield "name", fields.name
+    for name, value in fields.attributes.items():
+        yield f"attributes.{name}", value

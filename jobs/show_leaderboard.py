@@ -9,9 +9,10 @@ from enum import Enum
 from sqlalchemy import Connection, Engine
 
 from models.rankings import Rankings
-from models.rulebooks import boards_in_force, build_rulebook, read_history
-from models.rules.rankings import Board, Standing, rank, score_of
+from models.rulebooks import build_rulebook, read_history
+from models.rules.rankings import Board, Standing, rank
 from models.rules.rulebook import BoardRule
+from models.rules.scores import score_of
 from models.statements import boards as statements
 from models.statements import users as user_statements
 from streakline.contract import nearest
@@ -54,27 +55,25 @@ class Wanted:
 def show_leaderboard(engine: Engine, rankings: Rankings, wanted: Wanted, source: Source) -> Page:
     """Return a page of standings. Raises NoSuchBoard, NoProgram."""
     with engine.connect() as connection:
-        history, boards = read_history(connection), statements.read_boards(connection)
-        rulebook = build_rulebook(history, boards)
-        board = _find(boards_in_force(history, boards), wanted)
+        rulebook = build_rulebook(read_history(connection), statements.read_boards(connection))
+        rule = _find(rulebook.boards, wanted)
         if source is Source.REDIS:
-            return _from_redis(rankings, board, wanted)
-        rule = next(rule for rule in rulebook.boards if rule.board_id == board.board_id)
-        return _from_postgres(connection, board, rule, wanted)
+            return _from_redis(rankings, rule.board, wanted)
+        return _from_postgres(connection, rule, wanted)
 
 
-def _find(boards: Sequence[Board], wanted: Wanted) -> Board:
-    names = sorted({board.leaderboard for board in boards})
-    of_name = [board for board in boards if board.leaderboard == wanted.leaderboard]
+def _find(rules: Sequence[BoardRule], wanted: Wanted) -> BoardRule:
+    names = sorted({rule.board.leaderboard for rule in rules})
+    of_name = [rule for rule in rules if rule.board.leaderboard == wanted.leaderboard]
     if not of_name:
         raise NoSuchBoard(
             f"there is no leaderboard {wanted.leaderboard!r}{nearest(wanted.leaderboard, names)} "
             f"(there are: {', '.join(names) or 'none'})"
         )
-    for board in of_name:
-        if wanted.run in {None, board.run}:
-            return board
-    runs = ", ".join(board.run for board in of_name)
+    for rule in of_name:
+        if wanted.run in {None, rule.board.run}:
+            return rule
+    runs = ", ".join(rule.board.run for rule in of_name)
     raise NoSuchBoard(f"{wanted.leaderboard} has no run {wanted.run!r} (there are: {runs})")
 
 
@@ -86,13 +85,13 @@ def _from_redis(rankings: Rankings, board: Board, wanted: Wanted) -> Page:
     return Page(board=board, participants=rankings.count(board), standings=standings)
 
 
-def _from_postgres(connection: Connection, board: Board, rule: BoardRule, wanted: Wanted) -> Page:
+def _from_postgres(connection: Connection, rule: BoardRule, wanted: Wanted) -> Page:
     """Rank everyone by the states that Postgres holds; a million users take a while."""
     scores = (
         score_of(rule, user_id, state)
         for user_id, state in user_statements.stream_states(connection)
     )
-    standings = rank((score for score in scores if score), ascending=board.ascending)
+    standings = rank((score for score in scores if score), ascending=rule.board.ascending)
     first = wanted.offset
     last = first + wanted.limit
     if wanted.around is not None:
@@ -100,4 +99,4 @@ def _from_postgres(connection: Connection, board: Board, rule: BoardRule, wanted
         place = next(places, None)
         reach = wanted.limit // 2
         first, last = (0, 0) if place is None else (max(0, place - reach), place + reach + 1)
-    return Page(board=board, participants=len(standings), standings=standings[first:last])
+    return Page(board=rule.board, participants=len(standings), standings=standings[first:last])

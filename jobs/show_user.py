@@ -13,11 +13,10 @@ from sqlalchemy import Engine
 
 from models.program import Program
 from models.rankings import Rankings
-from models.rulebooks import boards_in_force, build_rulebook, read_history
+from models.rulebooks import build_rulebook, read_history
 from models.rules.calendar import day_start, local_date, next_day
 from models.rules.levels import Level, level_of
 from models.rules.points import balance_of
-from models.rules.rankings import Board
 from models.rules.rulebook import Rulebook
 from models.rules.state import UserState
 from models.rules.streaks import Chain, LatestChain, is_active
@@ -33,8 +32,7 @@ def show_user(
     """Return the user's state, or None for one never seen. Raises NoProgram."""
     with engine.connect() as connection:
         history = read_history(connection)
-        boards = board_statements.read_boards(connection)
-        rulebook = build_rulebook(history, boards)
+        rulebook = build_rulebook(history, board_statements.read_boards(connection))
         state = user_statements.read_state(connection, user_id)
         if state is None:
             return None
@@ -50,7 +48,7 @@ def show_user(
             ),
             "points": _points(program, state),
             "achievements": [],
-            "leaderboards": _leaderboards(rankings, boards_in_force(history, boards), user_id),
+            "leaderboards": _leaderboards(rulebook, rankings, user_id),
         }
 
 
@@ -112,9 +110,9 @@ def _points(program: Program, state: UserState) -> dict[str, Any]:
     return found
 
 
-def _leaderboards(rankings: Rankings, boards: Sequence[Board], user_id: str) -> dict[str, Any]:
+def _leaderboards(rulebook: Rulebook, rankings: Rankings, user_id: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for board in boards:
+    for board in (rule.board for rule in rulebook.boards):
         standing = rankings.standing(board, user_id)
         if standing is not None:
             found[board.leaderboard] = {

@@ -6,28 +6,59 @@
 --          members of equal score sort by their bytes, so who was earlier comes first.
 -- KEYS[2]  <board>:members  hash: user id -> the 5 bytes in front of it in <board>:order.
 --
--- put(user, sort score, 5 bytes, ...)  writes absolute scores; an empty sort score takes away.
+-- put(packed)                          writes absolute scores; MessagePack of one flat list:
+--                                      user, sort score, reached_at in seconds, ... no user twice;
+--                                      where the sort score is empty the user is taken off.
 -- standing(user)                       -> {place from 0, member, sort score}, or nothing.
 -- around(user, reach)                  -> {first place, member, sort score, ...}, or nothing.
 
 local order, members = KEYS[1], KEYS[2]
 local command = ARGV[1]
 
-if command == "put" then
-    for i = 2, #ARGV, 3 do
-        local user, score, reached = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-        local before = redis.call("hget", members, user)
-        if before and (score == "" or before ~= reached) then
-            redis.call("zrem", order, before .. user)
+local REACHED = ">I5"
+local USERS_PER_CALL = 1000 -- Lua's stack holds the arguments of a call: 8000 at most
+
+local function put(packed, first, last)
+    local users, scored, placed = {}, {}, {}
+    for i = first, last, 3 do
+        table.insert(users, packed[i])
+    end
+    local before = redis.call("hmget", members, unpack(users))
+    local gone, unknown = {}, {}
+    for at, user in ipairs(users) do
+        local score = packed[first + 3 * at - 2]
+        local reached = struct.pack(REACHED, packed[first + 3 * at - 1])
+        if before[at] and (score == "" or before[at] ~= reached) then
+            table.insert(gone, before[at] .. user)
         end
         if score == "" then
-            redis.call("hdel", members, user)
+            if before[at] then
+                table.insert(unknown, user)
+            end
         else
-            redis.call("zadd", order, score, reached .. user)
-            if before ~= reached then
-                redis.call("hset", members, user, reached)
+            table.insert(scored, score)
+            table.insert(scored, reached .. user)
+            if before[at] ~= reached then
+                table.insert(placed, user)
+                table.insert(placed, reached)
             end
         end
+    end
+    local function call(name, key, arguments)
+        if #arguments > 0 then
+            redis.call(name, key, unpack(arguments))
+        end
+    end
+    call("zrem", order, gone)
+    call("zadd", order, scored)
+    call("hdel", members, unknown)
+    call("hset", members, placed)
+end
+
+if command == "put" then
+    local packed = cmsgpack.unpack(ARGV[2])
+    for first = 1, #packed, 3 * USERS_PER_CALL do
+        put(packed, first, math.min(first + 3 * USERS_PER_CALL - 1, #packed))
     end
     return redis.call("zcard", order)
 end

@@ -11,12 +11,13 @@ one beyond is an error rather than a rounded rank (S44).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 from redis import Redis
 
 from models.rules.rankings import Board, Score, Standing
@@ -39,22 +40,22 @@ class Rankings:
         self._script = redis.register_script(_SCRIPT)
 
     def put(self, board: Board, scores: Iterable[Score]) -> None:
-        """Write the scores as they now are. Raises ValueError for one beyond the exact range."""
-        arguments: list[bytes | str | int] = []
+        """Write scores, one of each user, as they now are.
+
+        Raises ValueError for one beyond the exact range.
+        """
+        packed: list[str | int] = []
         for score in scores:
-            user = score.user_id.encode()
             sort_score = _sort_score(score.score, board.ascending)
-            arguments += [user, sort_score, _reached_bytes(score.reached_at)]
-        if arguments:
-            self._run(board, "put", *arguments)
+            packed += (score.user_id, sort_score, _reached_seconds(score.reached_at))
+        self._put(board, packed)
 
     def remove(self, board: Board, user_ids: Iterable[str]) -> None:
         """Take users off the board; one who is not on it stays off."""
-        arguments: list[bytes] = []
+        packed: list[str | int] = []
         for user_id in user_ids:
-            arguments += [user_id.encode(), b"", b""]
-        if arguments:
-            self._run(board, "put", *arguments)
+            packed += (user_id, "", 0)
+        self._put(board, packed)
 
     def count(self, board: Board) -> int:
         """Return how many users have a score."""
@@ -94,6 +95,10 @@ class Rankings:
             for place, (member, sort_score) in enumerate(zip(pairs[::2], pairs[1::2], strict=True))
         ]
 
+    def _put(self, board: Board, packed: Sequence[str | int]) -> None:
+        if packed:
+            self._run(board, "put", msgspec.msgpack.encode(packed))
+
     def _run(self, board: Board, command: str, *arguments: bytes | str | int) -> Any:
         keys = [self._key(board, "order"), self._key(board, "members")]
         return self._script(keys=keys, args=[command, *arguments])
@@ -110,9 +115,8 @@ def _sort_score(score: Decimal, ascending: bool) -> int:
     return units if ascending else -units
 
 
-def _reached_bytes(reached_at: datetime) -> bytes:
-    seconds = (reached_at - _YEAR_ONE) // _ONE_SECOND
-    return seconds.to_bytes(REACHED_BYTES, "big")
+def _reached_seconds(reached_at: datetime) -> int:
+    return (reached_at - _YEAR_ONE) // _ONE_SECOND
 
 
 def _standing(board: Board, place: int, member: bytes, sort_score: int) -> Standing:

@@ -152,7 +152,7 @@ def _board_rules(history: Sequence[ProgramVersion], boards: Iterable[Board]) -> 
     program = history[-1].program
     for board in boards_in_force(history, boards):
         rank_by = program.leaderboards[board.leaderboard].rank_by
-        yield BoardRule(board_id=board.board_id, metric=rank_by.metric, points=rank_by.points)
+        yield BoardRule(board=board, metric=rank_by.metric, points=rank_by.points)
 
 
 def _name_of(board: Board) -> dict[str, Any]:

@@ -10,8 +10,6 @@ from dramatiq import Broker, actor
 from sqlalchemy import Engine
 
 from jobs.apply_events import Kind, Received, apply_events
-from jobs.project_rankings import project_rankings
-from models.rankings import Rankings
 from models.rulebooks import Rulebooks
 from models.statements.ticks import claim_slot
 from streakline.contract import (
@@ -24,6 +22,7 @@ from streakline.contract import (
 from streakline.errors import InvalidEvent
 from worker.clock import utc_now
 from worker.combining import Combiner
+from worker.projecting import Projector
 from worker.recovery import recover_messages
 from worker.retries import MalformedMessage
 from worker.schedule import STALE_SLOTS, TICKS, Tick
@@ -34,14 +33,18 @@ ANALYTICS_QUEUE = "analytics"
 
 
 def declare_actors(
-    broker: Broker, *, engine: Engine, rankings: Rankings, rulebooks: Rulebooks, broker_url: str
+    broker: Broker,
+    *,
+    engine: Engine,
+    rulebooks: Rulebooks,
+    projector: Projector,
+    broker_url: str,
 ) -> None:
     """Declare every actor on the broker."""
 
     def apply(received: list[Received]) -> None:
-        applied = apply_events(engine, rulebooks, received, utc_now())
-        if applied.touched:
-            project_rankings(engine, rankings, rulebooks)
+        if apply_events(engine, rulebooks, received, utc_now()).touched:
+            projector.wake()
 
     combiner = Combiner(apply, items_max=EVENTS_PER_MESSAGE_MAX)
 
@@ -58,7 +61,7 @@ def declare_actors(
     declare(IDENTIFY_USERS_ACTOR, EVENTS_QUEUE, identify_users_actor)
 
     sweeps: dict[str, Callable[[], object]] = {
-        "project-rankings": lambda: project_rankings(engine, rankings, rulebooks),
+        "project-rankings": projector.project,
         "recover-messages": lambda: recover_messages(broker, broker_url),
     }
     for tick in TICKS:

@@ -10,12 +10,14 @@ from dramatiq import Broker
 from redis import Redis
 from sqlalchemy import Engine
 
+from jobs.project_rankings import project_rankings
 from models.database import open_engine
 from models.rankings import Rankings
 from models.rulebooks import Rulebooks
 from streakline.redis_connection import open_redis
 from worker.actors import declare_actors
 from worker.broker import open_broker
+from worker.projecting import Projector
 from worker.retries import RetryOrKeep
 from worker.settings import Addresses, Settings, open_servers
 
@@ -31,6 +33,7 @@ class Runtime:
     rankings: Rankings
     rulebooks: Rulebooks
     broker: Broker
+    projector: Projector
 
 
 @contextmanager
@@ -45,11 +48,12 @@ def open_runtime(settings: Settings, *, connections_max: int = 5) -> Iterator[Ru
         rankings = Rankings(redis, settings.namespace)
         rulebooks = Rulebooks()
         broker = open_broker(addresses.broker_url, settings.namespace, [RetryOrKeep(engine)])
+        projector = Projector(lambda: project_rankings(engine, rankings, rulebooks))
         declare_actors(
             broker,
             engine=engine,
-            rankings=rankings,
             rulebooks=rulebooks,
+            projector=projector,
             broker_url=addresses.broker_url,
         )
         try:
@@ -61,6 +65,7 @@ def open_runtime(settings: Settings, *, connections_max: int = 5) -> Iterator[Ru
                 rankings=rankings,
                 rulebooks=rulebooks,
                 broker=broker,
+                projector=projector,
             )
         finally:
             broker.close()

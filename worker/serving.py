@@ -48,11 +48,13 @@ def run_worker(runtime: Runtime, queues: Collection[str], threads: int) -> None:
     # default, they cost a fifth of its time.
     gc.freeze()
     gc.set_threshold(GARBAGE_OBJECTS)
+    runtime.projector.start()
     worker.start()
     log.info("worker_started", queues=sorted(queues), threads=threads, pid=os.getpid())
     while not stopping.wait(HEARTBEAT_SECONDS):
         _beat(runtime)
     worker.stop(timeout=STOP_MILLISECONDS_MAX)
+    runtime.projector.stop()
     log.info("worker_stopped", pid=os.getpid())
 
 

@@ -64,12 +64,16 @@ def apply_events(
     user_ids = decoded.user_ids()
     with engine.begin() as connection:
         rulebook = rulebooks.current(connection)
-        states = user_statements.lock_free_users(connection, user_ids, now)
+        states = user_statements.lock_free_users(connection, user_ids)
         busy = user_ids - states.keys()
         rest, now_possible = decoded.split(busy)
         applied = _apply_part(connection, rulebook, now_possible, states, now)
     if not busy:
         return applied
+    with engine.begin() as connection:
+        new = user_statements.read_missing(connection, busy)
+        if new:
+            user_statements.add_users(connection, new, now)
     with engine.begin() as connection:
         rulebook = rulebooks.current(connection)
         states = user_statements.lock_users(connection, busy)

@@ -22,12 +22,12 @@ def touch_boards(
     `metrics` and `points` hold the users whose metric, or points of a system, changed, by name.
     """
     touched: dict[int, Collection[str]] = {}
-    for board in rulebook.boards:
+    for rule in rulebook.boards:
         user_ids = (
-            metrics.get(board.metric) if board.metric is not None else points.get(str(board.points))
+            metrics.get(rule.metric) if rule.metric is not None else points.get(str(rule.points))
         )
         if user_ids:
-            touched[board.board_id] = user_ids
+            touched[rule.board.board_id] = user_ids
     if touched:
         statements.touch(connection, touched)
     return bool(touched)

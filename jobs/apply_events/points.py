@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -37,60 +37,48 @@ def apply_to_points(
     Call it before the events are in the ledger. Returns, for each points system, the users for whom
     anything was counted.
     """
-    matched = _match(rulebook, new)
-    rules = {rule.key: rule for rule in rulebook.triggers}
+    by_system: dict[str, set[str]] = defaultdict(set)
     entries: list[tuple[UserTrigger, Entry]] = []
     shifting: dict[UserTrigger, list[Counted]] = {}
-    for key, events in matched.items():
-        rule = rules[key[1]]
-        state = _state(states, key[0], rule)
-        events.sort(key=_position)
+    for user_id, rule, events in _matches(rulebook, new):
+        by_system[rule.points].add(user_id)
+        states_of_system = states[user_id].points.setdefault(rule.points, {})
+        state = states_of_system.get(rule.id)
         if state and any(shifts_later_entries(rule, state, event) for event in events):
-            shifting[key] = events
+            shifting[user_id, rule.key] = events
             continue
-        after, earned = count(rule, state, events)
-        _put_state(states, key[0], rule, after)
-        entries += [(key, entry) for entry in earned]
+        states_of_system[rule.id], earned = count(rule, state, events)
+        entries += [((user_id, rule.key), entry) for entry in earned]
     if shifting:
-        entries += _count_anew(connection, rules, states, shifting)
+        entries += _count_anew(connection, rulebook, states, shifting)
     if entries:
         statements.add_entries(connection, entries)
-    by_system: dict[str, set[str]] = defaultdict(set)
-    for user_id, trigger in matched:
-        by_system[rules[trigger].points].add(user_id)
     return by_system
 
 
-def _state(states: States, user_id: str, rule: TriggerRule) -> TriggerState | None:
-    return states[user_id].points.get(rule.points, {}).get(rule.id)
-
-
-def _put_state(states: States, user_id: str, rule: TriggerRule, state: TriggerState) -> None:
-    states[user_id].points.setdefault(rule.points, {})[rule.id] = state
-
-
-def _match(
+def _matches(
     rulebook: Rulebook, new: Mapping[str, Sequence[Dated]]
-) -> dict[UserTrigger, list[Counted]]:
-    by_metric: dict[str, list[TriggerRule]] = defaultdict(list)
-    for rule in rulebook.triggers:
-        by_metric[rule.metric].append(rule)
-    matched: dict[UserTrigger, list[Counted]] = defaultdict(list)
+) -> Iterator[tuple[str, TriggerRule, list[Counted]]]:
+    """Yield what each trigger counts of each user's events, in order; at least one event each."""
     for user_id, events in new.items():
-        for dated in events:
-            arrival = dated.arrival
-            event = arrival.event
-            for rule in by_metric.get(event.metric, ()):
-                if rule.matches(event.attributes):
-                    matched[user_id, rule.key].append(
-                        Counted(occurred_at=arrival.occurred_at, key=arrival.key, value=event.value)
-                    )
-    return matched
+        for rule in rulebook.triggers:
+            counted = [
+                Counted(
+                    occurred_at=dated.arrival.occurred_at,
+                    key=dated.arrival.key,
+                    value=dated.arrival.event.value,
+                )
+                for dated in events
+                if dated.arrival.event.metric == rule.metric
+                and rule.matches(dated.arrival.event.attributes)
+            ]
+            if counted:
+                yield user_id, rule, sorted(counted, key=_position)
 
 
 def _count_anew(
     connection: Connection,
-    rules: Mapping[TriggerKey, TriggerRule],
+    rulebook: Rulebook,
     states: States,
     shifting: Mapping[UserTrigger, list[Counted]],
 ) -> list[tuple[UserTrigger, Entry]]:
@@ -99,22 +87,24 @@ def _count_anew(
     The entries of that tail are taken away and written as they are now: the ledger follows the
     facts (S30).
     """
+    rules = {rule.key: rule for rule in rulebook.triggers}
     tails = _read_tails(connection, rules, shifting)
     starts = {key: events[0].position for key, events in shifting.items()}
     reached_before = statements.read_reached_before(connection, starts)
     entries: list[tuple[UserTrigger, Entry]] = []
     for key, new in shifting.items():
         user_id, rule, tail = key[0], rules[key[1]], tails[key]
-        known = states[user_id].points[rule.points][rule.id]
-        counted = known.counted - sum(event.value for event in tail)
+        states_of_system = states[user_id].points[rule.points]
+        counted = states_of_system[rule.id].counted - sum(event.value for event in tail)
         before = TriggerState(
             counted=counted,
             awarded=rule.awarded(counted),
             last=starts[key],
             reached_at=reached_before.get(key),
         )
-        after, earned = count(rule, before, sorted([*new, *tail], key=_position))
-        _put_state(states, user_id, rule, after)
+        states_of_system[rule.id], earned = count(
+            rule, before, sorted([*new, *tail], key=_position)
+        )
         entries += [(key, entry) for entry in earned]
     statements.cut_entries(
         connection, ((key, event.key) for key, tail in tails.items() for event in tail)

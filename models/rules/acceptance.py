@@ -84,14 +84,18 @@ def accept(
     (user_id, metric) has come to before it.
     """
     accepted = Accepted()
-    seen, running = dict(known), dict(totals)
+    running = dict(totals)
+    taken: dict[Identity, Arrival] = {}
     for arrival in arrivals:
-        user_metric = (arrival.event.user_id, arrival.event.metric)
+        identity = arrival.identity
+        user_metric = identity[:2]
         total = running.get(user_metric, NOTHING)
-        before = seen.get(arrival.identity)
+        before = known.get(identity)
+        if before is None and identity in taken:
+            before = content_of(taken[identity])
         verdict = compare(before, arrival) if before else refuse(arrival, rulebook, total, now)
         if verdict is None:
-            seen[arrival.identity] = content_of(arrival)
+            taken[identity] = arrival
             running[user_metric] = total + arrival.event.value
             accepted.new.append(arrival)
         elif isinstance(verdict, Duplicate):

@@ -11,12 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import cached_property
 
 TriggerKey = tuple[str, str, int]
 """What names a trigger in the ledger: (points, trigger, since)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class TriggerRule:
     """A metric trigger: `award` points for every `every` of the metric's matching values.
 
@@ -31,19 +32,21 @@ class TriggerRule:
     award: Decimal
     where: Mapping[str, str]
 
-    @property
+    @cached_property
     def key(self) -> TriggerKey:
         """What names the trigger in the ledger."""
         return (self.points, self.name, self.since)
 
-    @property
+    @cached_property
     def id(self) -> str:
         """What names the trigger among those of its points system: a changed one is a new one."""
         return f"{self.name}@{self.since}"
 
     def matches(self, attributes: Mapping[str, str]) -> bool:
         """Tell whether the trigger counts an event of its metric with those attributes."""
-        return all(attributes.get(name) == value for name, value in self.where.items())
+        return not self.where or all(
+            attributes.get(name) == value for name, value in self.where.items()
+        )
 
     def awarded(self, total: Decimal) -> Decimal:
         """Return all the points that a sum of `total` has earned."""
@@ -110,28 +113,19 @@ def count(
 
     The events ascend by position; there is at least one.
     """
-    before = state.counted if state else Decimal(0)
-    entries = list(_entries(rule, before, events))
-    last = events[-1].position
-    instants = [entry.occurred_at for entry in entries]
+    counted, awarded = (state.counted, state.awarded) if state else (Decimal(0), Decimal(0))
+    last, reached_at = events[-1].position, None
     if state is not None:
-        last = max(last, state.last)
-        if state.reached_at is not None:
-            instants.append(state.reached_at)
-    counted = before + sum(event.value for event in events)
-    return TriggerState(
-        counted=counted,
-        awarded=rule.awarded(counted),
-        last=last,
-        reached_at=max(instants, default=None),
-    ), entries
-
-
-def _entries(rule: TriggerRule, before: Decimal, events: Iterable[Counted]) -> Iterable[Entry]:
-    total, awarded = before, rule.awarded(before)
+        last, reached_at = max(last, state.last), state.reached_at
+    entries: list[Entry] = []
     for event in events:
-        total += event.value
-        after = rule.awarded(total)
+        counted += event.value
+        after = rule.awarded(counted)
         if after != awarded:
-            yield Entry(cause=event.key, amount=after - awarded, occurred_at=event.occurred_at)
-        awarded = after
+            entries.append(
+                Entry(cause=event.key, amount=after - awarded, occurred_at=event.occurred_at)
+            )
+            awarded = after
+            if reached_at is None or reached_at < event.occurred_at:
+                reached_at = event.occurred_at
+    return TriggerState(counted=counted, awarded=awarded, last=last, reached_at=reached_at), entries

@@ -8,6 +8,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from models.rules.points import TriggerRule
+from models.rules.rankings import Board
 from models.rules.streaks import StreakRule
 
 
@@ -33,7 +34,7 @@ class BoardRule:
     Exactly one of `metric` and `points` is set.
     """
 
-    board_id: int
+    board: Board
     metric: str | None = None
     points: str | None = None
 

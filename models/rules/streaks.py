@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
+from functools import lru_cache
 
-from models.rules.calendar import day_start, next_day
+from models.rules.calendar import DAYS_CACHED_MAX, day_start, next_day
 from models.rules.totals import DayTotals
 
 
@@ -75,10 +76,12 @@ def is_active(rule: StreakRule, day: DayTotals) -> bool:
 
     A metric without an event on the day has no total, and so reaches no threshold, not even zero.
     """
-    reached = (
-        metric in day and day[metric].value >= least for metric, least in rule.thresholds.items()
-    )
-    return any(reached) if rule.mode is Mode.ANY else all(reached)
+    decisive = rule.mode is Mode.ANY
+    for metric, least in rule.thresholds.items():
+        total = day.get(metric)
+        if (total is not None and total.value >= least) is decisive:
+            return decisive
+    return not decisive
 
 
 def changed_days(
@@ -89,7 +92,8 @@ def changed_days(
     """Compare what days of a user came to before and after: which became active, or inactive."""
     added, removed = [], []
     for day in sorted(after):
-        was, is_now = is_active(rule, before.get(day, {})), is_active(rule, after[day])
+        was = day in before and is_active(rule, before[day])
+        is_now = is_active(rule, after[day])
         if is_now and not was:
             added.append(day)
         elif was and not is_now:
@@ -123,9 +127,10 @@ def refold_start(changed: date, starts: Iterable[date]) -> date:
     return min(last_two, default=changed)
 
 
-def chain_deadline(chain: Chain, tz: str) -> datetime:
-    """Return the instant at which the chain is over: when the day after its last one has passed."""
-    missed = next_day(next_day(chain.ended_on, tz), tz)
+@lru_cache(maxsize=DAYS_CACHED_MAX)
+def chain_deadline(ended_on: date, tz: str) -> datetime:
+    """Return when a chain is over whose last day this is: when the day after it has passed."""
+    missed = next_day(next_day(ended_on, tz), tz)
     deadline = day_start(missed, tz)
     assert deadline is not None, "next_day returns days that exist"
     return deadline
@@ -133,4 +138,4 @@ def chain_deadline(chain: Chain, tz: str) -> datetime:
 
 def with_deadline(chain: Chain, tz: str) -> LatestChain:
     """Return a latest chain with its deadline in the zone that its user has now (S8)."""
-    return LatestChain(chain=chain, deadline_at=chain_deadline(chain, tz))
+    return LatestChain(chain=chain, deadline_at=chain_deadline(chain.ended_on, tz))

@@ -21,7 +21,7 @@ _BOARD_COLUMNS = ("leaderboard", "run", "segment", "since", "ascending")
 
 _ADD_BOARDS = insert_given(boards, *_BOARD_COLUMNS).on_conflict_do_nothing()
 _BOARDS = select(boards)
-_LOCK_PROJECTING = select(func.pg_try_advisory_xact_lock(ADVISORY_CLASS, PROJECTING))
+_LOCK_PROJECTING = select(func.pg_advisory_xact_lock(ADVISORY_CLASS, PROJECTING))
 
 _TOUCH = insert(touched_boards).values(
     board_id=bindparam("board_id"), user_ids=array_parameter("user_ids", ID)
@@ -65,9 +65,9 @@ def read_boards(connection: Connection) -> list[Board]:
     return [Board(**row) for row in connection.execute(_BOARDS).mappings()]
 
 
-def lock_projecting(connection: Connection) -> bool:
-    """Become the one that projects, until the transaction ends; False where another is."""
-    return bool(connection.execute(_LOCK_PROJECTING).scalar_one())
+def lock_projecting(connection: Connection) -> None:
+    """Wait until nobody else projects, and keep it so until the transaction ends."""
+    connection.execute(_LOCK_PROJECTING)
 
 
 def touch(connection: Connection, touched: Mapping[int, Collection[str]]) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, Text, bindparam, select, update
+from sqlalchemy import Connection, Row, Text, bindparam, exists, select, update
 
 from models.rules.state import UserState
 from models.statements.rows import arrays, given, insert_given, one_of
@@ -17,7 +16,9 @@ STREAMED_ROWS = 1000
 """Rows that are in memory at a time where everyone is looked at."""
 
 _COLUMNS = ("user_id", "first_seen_at", "state")
-_ADD_USERS = insert_given(users, *_COLUMNS).on_conflict_do_nothing().returning(users.c.user_id)
+_ADD_USERS = insert_given(users, *_COLUMNS).on_conflict_do_nothing()
+_asked = given("asked", user_ids=ID)
+_MISSING = select(_asked.c.user_ids).where(~exists().where(users.c.user_id == _asked.c.user_ids))
 _STATES = select(users.c.user_id, users.c.state).where(one_of(users.c.user_id, "user_ids"))
 _LOCK_USERS = _STATES.order_by(users.c.user_id).with_for_update(of=users)
 _LOCK_FREE_USERS = _STATES.order_by(users.c.user_id).with_for_update(of=users, skip_locked=True)
@@ -38,21 +39,24 @@ States = dict[str, UserState]
 """States of users: `{user_id: state}`."""
 
 
-def lock_free_users(connection: Connection, user_ids: Iterable[str], now: datetime) -> States:
-    """Lock those of the users whom nobody else has locked, and return their states.
+def lock_free_users(connection: Connection, user_ids: Iterable[str]) -> States:
+    """Lock those of the users whom nobody else has locked, and return their states; never waits."""
+    return _states(connection.execute(_LOCK_FREE_USERS, {"user_ids": sorted(user_ids)}).all())
 
-    Users never seen before are added. Nobody waits here for a locked user. It must come before its
-    transaction locks anything else, and the ids go in one order everywhere: where two batches add
-    the same user, one waits for the other, and never in a circle.
+
+def read_missing(connection: Connection, user_ids: Iterable[str]) -> set[str]:
+    """Return those of the users that there are not."""
+    return set(connection.execute(_MISSING, {"user_ids": list(user_ids)}).scalars())
+
+
+def add_users(connection: Connection, user_ids: Iterable[str], now: datetime) -> None:
+    """Add users; one that is there already stays as it is.
+
+    It should be all that its transaction does: another one that adds the same user waits for its
+    end. The ids go in one order everywhere, so that two never wait for each other in a circle.
     """
-    asked = sorted(user_ids)
-    states = _states(connection.execute(_LOCK_FREE_USERS, {"user_ids": asked}).all())
-    missing = [user_id for user_id in asked if user_id not in states]
-    if missing:
-        rows = ((user_id, now, _EMPTY) for user_id in missing)
-        added = connection.execute(_ADD_USERS, arrays(_COLUMNS, rows))
-        states |= {user_id: UserState() for user_id in added.scalars()}
-    return states
+    rows = ((user_id, now, _EMPTY) for user_id in sorted(user_ids))
+    connection.execute(_ADD_USERS, arrays(_COLUMNS, rows))
 
 
 def lock_users(connection: Connection, user_ids: Iterable[str]) -> States:

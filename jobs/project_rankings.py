@@ -1,19 +1,20 @@
 """Bring Redis to what Postgres holds, wherever a batch touched a board.
 
-Under a lock the users' states are read as they are now and their scores written as absolute values,
-so that it does no harm to run this twice, late, or in another order. What has been written is
-forgotten in the transaction that holds the lock; a crash before its end leaves it for the next run.
+A batch leaves the scores that it changed in Postgres, in its own transaction and in an order that
+is right for every user. Under a lock they are read in that order and the last of each user written
+as an absolute value, so that it does no harm to run this twice, late, or after a crash. What has
+been written is forgotten in the transaction that holds the lock.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 
 from sqlalchemy import Connection, Engine
 
 from models.rankings import Rankings
 from models.rulebooks import Rulebooks
+from models.rules.rankings import Score
 from models.rules.rulebook import Rulebook
 from models.rules.scores import score_of
 from models.statements import boards as statements
@@ -46,15 +47,16 @@ def project_rankings(engine: Engine, rankings: Rankings, rulebooks: Rulebooks) -
 def _project(
     connection: Connection, rulebook: Rulebook, rankings: Rankings, touches: Sequence[Touch]
 ) -> None:
-    user_ids: dict[int, set[str]] = defaultdict(set)
-    for touch in touches:
-        user_ids[touch.board_id].update(touch.user_ids)
-    states = user_statements.read_states(connection, set().union(*user_ids.values()))
+    states = user_statements.read_states(
+        connection, {user_id for touch in touches for user_id in touch.user_ids}
+    )
     # Boards of definitions that are not in force any more are not kept up.
     for rule in rulebook.boards:
-        touched = user_ids.get(rule.board.board_id, set())
-        found = (score_of(rule, user_id, states[user_id]) for user_id in touched)
-        scores = [score for score in found if score is not None]
+        scores: dict[str, Score | None] = {}
+        of_board = [touch for touch in touches if touch.board_id == rule.board.board_id]
+        for touch in of_board:
+            scores.update(touch.scores)
+        # What is read now is at least as new as every touch that was read before.
+        for touch in of_board:
+            scores |= {user_id: score_of(rule, states[user_id]) for user_id in touch.user_ids}
         rankings.put(rule.board, scores)
-        if len(scores) < len(touched):
-            rankings.remove(rule.board, touched - {score.user_id for score in scores})

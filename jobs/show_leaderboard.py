@@ -87,11 +87,9 @@ def _from_redis(rankings: Rankings, board: Board, wanted: Wanted) -> Page:
 
 def _from_postgres(connection: Connection, rule: BoardRule, wanted: Wanted) -> Page:
     """Rank everyone by the states that Postgres holds; a million users take a while."""
-    scores = (
-        score_of(rule, user_id, state)
-        for user_id, state in user_statements.stream_states(connection)
-    )
-    standings = rank((score for score in scores if score), ascending=rule.board.ascending)
+    everyone = user_statements.stream_states(connection)
+    scores = {user_id: score_of(rule, state) for user_id, state in everyone}
+    standings = rank(scores, ascending=rule.board.ascending)
     first = wanted.offset
     last = first + wanted.limit
     if wanted.around is not None:

@@ -11,7 +11,6 @@ one beyond is an error rather than a rounded rank (S44).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any, cast
 import msgspec
 from redis import Redis
 
-from models.rules.rankings import Board, Score, Standing
+from models.rules.rankings import Board, Scores, Standing
 from streakline.contract import VALUE_MAX, VALUE_PLACES_MAX
 
 REACHED_BYTES = 5
@@ -39,23 +38,20 @@ class Rankings:
         self._namespace = namespace
         self._script = redis.register_script(_SCRIPT)
 
-    def put(self, board: Board, scores: Iterable[Score]) -> None:
-        """Write scores, one of each user, as they now are.
+    def put(self, board: Board, scores: Scores) -> None:
+        """Write users' scores as they now are, and take those without one off the board.
 
-        Raises ValueError for one beyond the exact range.
+        Raises ValueError for a score beyond the exact range.
         """
         packed: list[str | int] = []
-        for score in scores:
-            sort_score = _sort_score(score.score, board.ascending)
-            packed += (score.user_id, sort_score, _reached_seconds(score.reached_at))
-        self._put(board, packed)
-
-    def remove(self, board: Board, user_ids: Iterable[str]) -> None:
-        """Take users off the board; one who is not on it stays off."""
-        packed: list[str | int] = []
-        for user_id in user_ids:
-            packed += (user_id, "", 0)
-        self._put(board, packed)
+        for user_id, score in scores.items():
+            if score is None:
+                packed += (user_id, "", 0)
+            else:
+                sort_score = _sort_score(score.score, board.ascending)
+                packed += (user_id, sort_score, _reached_seconds(score.reached_at))
+        if packed:
+            self._run(board, "put", msgspec.msgpack.encode(packed))
 
     def count(self, board: Board) -> int:
         """Return how many users have a score."""
@@ -94,10 +90,6 @@ class Rankings:
             _standing(board, first + place, member, int(float(sort_score)))
             for place, (member, sort_score) in enumerate(zip(pairs[::2], pairs[1::2], strict=True))
         ]
-
-    def _put(self, board: Board, packed: Sequence[str | int]) -> None:
-        if packed:
-            self._run(board, "put", msgspec.msgpack.encode(packed))
 
     def _run(self, board: Board, command: str, *arguments: bytes | str | int) -> Any:
         keys = [self._key(board, "order"), self._key(board, "members")]

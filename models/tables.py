@@ -59,9 +59,9 @@ users = Table(
     metadata,
     Column("user_id", ID, primary_key=True),
     Column("first_seen_at", INSTANT, nullable=False),
-    # `models.rules.state.UserState` as JSON. Text, because reading and writing jsonb takes half as
-    # long again and only people look into it here: `state::jsonb`. Never compressed, for the same
-    # reason, and in the row itself as long as a page holds it.
+    # `models.rules.state.UserState` as JSON; tuples are arrays. Text, because to read and write
+    # jsonb takes half as long again and only people look into it here: `state::jsonb`. Never
+    # compressed, for the same reason, and in the row itself as long as a page holds it.
     Column("state", Text, nullable=False),
     postgresql_with={"fillfactor": "70", "toast_tuple_target": "8160"},
 )
@@ -183,9 +183,11 @@ touched_boards = Table(
     # what a batch changed and Redis may not show yet; deleted once it is projected
     Column("touch_id", BigInteger, Identity(), primary_key=True),
     Column("board_id", Integer, nullable=False),
-    Column("user_ids", ARRAY(ID), nullable=False),
+    # `models.rules.rankings.Scores` as JSON, or null where those of these users are to be read
+    Column("scores", Text),
+    Column("user_ids", ARRAY(ID)),
     Column("touched_at", INSTANT, nullable=False, server_default=func.now()),
-    Index(None, "board_id"),
+    CheckConstraint("(scores is null) <> (user_ids is null)", name="scores"),
 )
 
 dead_messages = Table(

@@ -46,7 +46,7 @@ def declare_actors(
         if apply_events(engine, rulebooks, received, utc_now()).touched:
             projector.wake()
 
-    combiner = Combiner(apply, items_max=EVENTS_PER_MESSAGE_MAX)
+    combiner = Combiner(apply, items_max=2000)
 
     def apply_events_actor(events: Any, received_at: Any, imported: bool = False) -> None:
         combiner.submit(_received(Kind.EVENT, events, received_at, imported=imported))

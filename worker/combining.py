@@ -18,6 +18,9 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 
 
+LINGER_SECONDS_MAX = 0.01
+
+
 class _State(Enum):
     WAITING = "waiting"
     DONE = "done"
@@ -44,6 +47,8 @@ class Combiner(Generic[Item]):
         self._waiting: deque[_Request[Item]] = deque()
         self._led = False
         self._lock = Lock()
+        self._crowd = 1
+        self._gathered = Event()
 
     def submit(self, items: Sequence[Item]) -> None:
         """Return when the items are applied. Raises what `apply` raises for them.
@@ -54,12 +59,15 @@ class Combiner(Generic[Item]):
         request = _Request(items=items)
         with self._lock:
             self._waiting.append(request)
+            if len(self._waiting) >= self._crowd:
+                self._gathered.set()
             leads, self._led = not self._led, True
         if not leads:
             # Woken when its items are done, or, still waiting, because it is its turn to lead.
             request.woken.wait()
         if request.state is _State.WAITING:
             try:
+                self._gathered.wait(LINGER_SECONDS_MAX)
                 self._lead(self._take())
             finally:
                 self._hand_over()
@@ -76,6 +84,9 @@ class Combiner(Generic[Item]):
                 if batch and size > self._items_max:
                     break
                 batch.append(self._waiting.popleft())
+            self._crowd = len(batch)
+            if len(self._waiting) < self._crowd:
+                self._gathered.clear()
         return batch
 
     def _lead(self, batch: Sequence[_Request[Item]]) -> None:

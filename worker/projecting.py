@@ -8,6 +8,7 @@ an outage leaves behind is projected by the next wake-up, here or elsewhere, or 
 from __future__ import annotations
 
 from collections.abc import Callable
+import time
 from threading import Event, Thread
 
 import structlog
@@ -45,6 +46,7 @@ class Projector:
     def _run(self) -> None:
         while not self._stopping:
             self._woken.wait()
+            time.sleep(0.05)
             self._woken.clear()
             try:
                 self.project()

@@ -58,26 +58,26 @@ def apply_events(
     """Apply a batch of any size. Raises NoProgram, and what SQLAlchemy raises.
 
     Users whom another batch has locked, one in a hundred or so, would make this one wait for the
-    other's end with all of its users, and so on in a row. They are left for a second transaction.
+    other's end with all of its users, and so on in a row. They are left for a second transaction,
+    and so are users never seen before: another batch may be adding them, too.
     """
     decoded = decode(received)
     user_ids = decoded.user_ids()
-    with engine.begin() as connection:
-        rulebook = rulebooks.current(connection)
-        states = user_statements.lock_free_users(connection, user_ids)
-        busy = user_ids - states.keys()
-        rest, now_possible = decoded.split(busy)
-        applied = _apply_part(connection, rulebook, now_possible, states, now)
-    if not busy:
-        return applied
-    with engine.begin() as connection:
-        new = user_statements.read_missing(connection, busy)
-        if new:
-            user_statements.add_users(connection, new, now)
-    with engine.begin() as connection:
-        rulebook = rulebooks.current(connection)
-        states = user_statements.lock_users(connection, busy)
-        return applied.joined(_apply_part(connection, rulebook, rest, states, now))
+    with engine.connect() as connection:
+        with connection.begin():
+            rulebook = rulebooks.current(connection)
+            states = user_statements.lock_free_users(connection, user_ids)
+            left = user_ids - states.keys()
+            rest, now_possible = decoded.split(left)
+            applied = _apply_part(connection, rulebook, now_possible, states, now)
+        if not left:
+            return applied
+        with connection.begin():
+            user_statements.add_missing_users(connection, left, now)
+        with connection.begin():
+            rulebook = rulebooks.current(connection)
+            states = user_statements.lock_users(connection, left)
+            return applied.joined(_apply_part(connection, rulebook, rest, states, now))
 
 
 def _apply_part(
@@ -151,7 +151,7 @@ def _apply(
         for metric in changed:
             metrics[metric].append(user_id)
     apply_to_days(connection, rulebook, added, states)
-    return touch_boards(connection, rulebook, metrics=metrics, points=points)
+    return touch_boards(connection, rulebook, states, metrics=metrics, points=points)
 
 
 def _that_add_up(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import NamedTuple
 
 from streakline.contract import Event, UserFields
 
@@ -31,8 +32,7 @@ class Arrival:
         return (self.event.user_id, self.event.metric, self.key)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dated:
+class Dated(NamedTuple):
     """An accepted event with the local date that it keeps for ever (S1)."""
 
     arrival: Arrival

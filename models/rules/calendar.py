@@ -8,9 +8,9 @@ never showed is no day (S4). Instants are aware and in UTC.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 ONE_DAY = timedelta(days=1)
@@ -19,8 +19,7 @@ DAYS_CACHED_MAX = 65_536
 """One entry for each (zone, date) in use: a year in every zone that there is."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ZoneChange:
+class ZoneChange(NamedTuple):
     """From `since` on a user's zone is `tz`: a dated fact (S7)."""
 
     since: datetime

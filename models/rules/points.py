@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
+from typing import NamedTuple
 
 TriggerKey = tuple[str, str, int]
 """What names a trigger in the ledger: (points, trigger, since)."""
@@ -55,8 +56,7 @@ class TriggerRule:
         return (steps - 1 if rest < 0 else steps) * self.award
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counted:
+class Counted(NamedTuple):
     """A value that a trigger counts, and where it stands in the order of events."""
 
     occurred_at: datetime
@@ -69,8 +69,7 @@ class Counted:
         return (self.occurred_at, self.key)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(NamedTuple):
     """A line of the ledger: what the event with key `cause` earned, or took back."""
 
     cause: str
@@ -78,8 +77,7 @@ class Entry:
     occurred_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TriggerState:
+class TriggerState(NamedTuple):
     """How far a trigger has come for a user.
 
     `counted` is the sum, `last` the position of the latest event in it, and `reached_at` the

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 ALL = "all"
 """The run of a leaderboard that never resets, and the segment that everybody is in."""
@@ -32,13 +33,15 @@ class Board(BoardName):
     board_id: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
+class Score(NamedTuple):
     """What a user has on a board, and the instant at which that was reached."""
 
-    user_id: str
     score: Decimal
     reached_at: datetime
+
+
+Scores = Mapping[str, Score | None]
+"""What users have on a board, by user id; None for one who has no place there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,19 +54,19 @@ class Standing:
     reached_at: datetime
 
 
-def rank(scores: Iterable[Score], *, ascending: bool) -> list[Standing]:
+def rank(scores: Scores, *, ascending: bool) -> list[Standing]:
     """Return the standings of a whole board, best first; instants are cut to the second (S44)."""
-
-    def order(score: Score) -> tuple[Decimal, datetime, str]:
-        better = score.score if ascending else -score.score
-        return (better, score.reached_at.replace(microsecond=0), score.user_id)
-
+    placed = [
+        (score.score if ascending else -score.score, score.reached_at.replace(microsecond=0), user)
+        for user, score in scores.items()
+        if score is not None
+    ]
     return [
         Standing(
             rank=place,
-            user_id=score.user_id,
-            score=score.score,
-            reached_at=score.reached_at.replace(microsecond=0),
+            user_id=user_id,
+            score=sort_score if ascending else -sort_score,
+            reached_at=reached_at,
         )
-        for place, score in enumerate(sorted(scores, key=order), start=1)
+        for place, (sort_score, reached_at, user_id) in enumerate(sorted(placed), start=1)
     ]

@@ -8,15 +8,15 @@ from models.rules.rulebook import BoardRule
 from models.rules.state import UserState
 
 
-def score_of(rule: BoardRule, user_id: str, state: UserState) -> Score | None:
-    """Return what a user has on a board; None while nothing has moved the score."""
+def score_of(rule: BoardRule, state: UserState) -> Score | None:
+    """Return what the user has on a board; None while nothing has moved the score."""
     if rule.metric is not None:
         total = state.totals.get(rule.metric)
         if total is None or total.reached_at is None:
             return None
-        return Score(user_id=user_id, score=total.value, reached_at=total.reached_at)
+        return Score(total.value, total.reached_at)
     triggers = state.points.get(str(rule.points), {}).values()
     reached = [trigger.reached_at for trigger in triggers if trigger.reached_at is not None]
     if not reached:
         return None
-    return Score(user_id=user_id, score=balance_of(triggers), reached_at=max(reached))
+    return Score(balance_of(triggers), max(reached))

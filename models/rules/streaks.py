@@ -13,6 +13,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
+from typing import NamedTuple
 
 from models.rules.calendar import DAYS_CACHED_MAX, day_start, next_day
 from models.rules.totals import DayTotals
@@ -34,8 +35,7 @@ class StreakRule:
     thresholds: Mapping[str, Decimal]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chain:
+class Chain(NamedTuple):
     """An unbroken run of active days: its first and last one, and how many they are (S21)."""
 
     started_on: date
@@ -43,8 +43,7 @@ class Chain:
     length: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LatestChain:
+class LatestChain(NamedTuple):
     """The latest chain of a streak, and the instant at which it is over unless extended (S8)."""
 
     chain: Chain

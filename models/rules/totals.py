@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from models.rules.arrivals import Dated
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Total:
+class Total(NamedTuple):
     """What a metric of a user has come to.
 
     `reached_at` is the instant of the latest event that moved the value, and so the instant from
@@ -23,8 +22,7 @@ class Total:
     reached_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DayTotal:
+class DayTotal(NamedTuple):
     """What a metric of a user came to on one local day."""
 
     value: Decimal
@@ -35,8 +33,7 @@ DayTotals = Mapping[str, DayTotal]
 """What each metric that had an event came to on one local day of a user."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Day:
+class Day(NamedTuple):
     """A local day of a user, and what its metrics came to."""
 
     date: date
@@ -56,9 +53,7 @@ def fold_totals(new: Iterable[Dated], known: Mapping[str, Total]) -> dict[str, T
         reached_at = before.reached_at
         if event.value and (reached_at is None or reached_at < dated.arrival.occurred_at):
             reached_at = dated.arrival.occurred_at
-        changed[event.metric] = Total(
-            value=before.value + event.value, events=before.events + 1, reached_at=reached_at
-        )
+        changed[event.metric] = Total(before.value + event.value, before.events + 1, reached_at)
     return changed
 
 
@@ -71,5 +66,5 @@ def fold_days(new: Iterable[Dated], known: Mapping[date, DayTotals]) -> dict[dat
         if day is None:
             day = changed[dated.local_date] = dict(known.get(dated.local_date, {}))
         before = day.get(event.metric, NO_DAY)
-        day[event.metric] = DayTotal(value=before.value + event.value, events=before.events + 1)
+        day[event.metric] = DayTotal(before.value + event.value, before.events + 1)
     return dict(changed)

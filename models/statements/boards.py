@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
 from sqlalchemy import Connection, Integer, bindparam, delete, func, insert, select
 
-from models.rules.rankings import Board, BoardName
-from models.statements.rows import array_parameter, arrays, insert_given, one_of
-from models.tables import ID, boards, touched_boards, users
+from models.rules.rankings import Board, BoardName, Score, Scores
+from models.statements.rows import arrays, insert_given, one_of
+from models.tables import boards, touched_boards, users
 
 ADVISORY_CLASS = 0x5EA4
 """The first of the two numbers of our advisory locks, so that no one else's are ours."""
@@ -23,9 +24,7 @@ _ADD_BOARDS = insert_given(boards, *_BOARD_COLUMNS).on_conflict_do_nothing()
 _BOARDS = select(boards)
 _LOCK_PROJECTING = select(func.pg_advisory_xact_lock(ADVISORY_CLASS, PROJECTING))
 
-_TOUCH = insert(touched_boards).values(
-    board_id=bindparam("board_id"), user_ids=array_parameter("user_ids", ID)
-)
+_TOUCH = insert_given(touched_boards, "board_id", "scores")
 _numbered = select(
     users.c.user_id,
     ((func.row_number().over(order_by=users.c.user_id) - 1) // USERS_PER_TOUCH).label("part"),
@@ -36,21 +35,26 @@ _TOUCH_EVERYONE = insert(touched_boards).from_select(
         _numbered.c.part
     ),
 )
-_TOUCHES = (
-    select(touched_boards.c.touch_id, touched_boards.c.board_id, touched_boards.c.user_ids)
-    .order_by(touched_boards.c.touch_id)
-    .limit(bindparam("limit"))
-)
+_TOUCHES = select(touched_boards).order_by(touched_boards.c.touch_id).limit(bindparam("limit"))
 _CUT_TOUCHES = delete(touched_boards).where(one_of(touched_boards.c.touch_id, "touch_ids"))
 _WAITING = select(func.count()).select_from(touched_boards)
 
 
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(dict[str, Score | None])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Touch:
-    """Users whose scores on a board a batch changed, as long as Redis may not show it."""
+    """What a batch changed on a board: users' scores, or users whose scores are to be read.
+
+    Of two touches the later one, by `touch_id`, has the newer score of a user: it was written under
+    the user's lock, and so after the transaction of the earlier one had ended.
+    """
 
     touch_id: int
     board_id: int
+    scores: Scores
     user_ids: Sequence[str]
 
 
@@ -70,12 +74,10 @@ def lock_projecting(connection: Connection) -> None:
     connection.execute(_LOCK_PROJECTING)
 
 
-def touch(connection: Connection, touched: Mapping[int, Collection[str]]) -> None:
-    """Note which users' scores changed, by board, for Redis to follow."""
-    connection.execute(
-        _TOUCH,
-        [{"board_id": board_id, "user_ids": list(users)} for board_id, users in touched.items()],
-    )
+def touch(connection: Connection, touched: Mapping[int, Scores]) -> None:
+    """Note the scores that changed, by board, for Redis to follow."""
+    rows = ((board_id, _ENCODER.encode(scores).decode()) for board_id, scores in touched.items())
+    connection.execute(_TOUCH, arrays(("board_id", "scores"), rows))
 
 
 def touch_everyone(connection: Connection, board_id: int) -> None:
@@ -87,7 +89,13 @@ def read_touches(connection: Connection, limit: int) -> list[Touch]:
     """Return what is to be projected, oldest first."""
     rows = connection.execute(_TOUCHES, {"limit": limit}).all()
     return [
-        Touch(touch_id=row.touch_id, board_id=row.board_id, user_ids=row.user_ids) for row in rows
+        Touch(
+            touch_id=row.touch_id,
+            board_id=row.board_id,
+            scores=_DECODER.decode(row.scores) if row.scores else {},
+            user_ids=row.user_ids or (),
+        )
+        for row in rows
     ]
 
 

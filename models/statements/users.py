@@ -18,7 +18,11 @@ STREAMED_ROWS = 1000
 _COLUMNS = ("user_id", "first_seen_at", "state")
 _ADD_USERS = insert_given(users, *_COLUMNS).on_conflict_do_nothing()
 _asked = given("asked", user_ids=ID)
-_MISSING = select(_asked.c.user_ids).where(~exists().where(users.c.user_id == _asked.c.user_ids))
+_MISSING = (
+    select(_asked.c.user_ids)
+    .where(~exists().where(users.c.user_id == _asked.c.user_ids))
+    .order_by(_asked.c.user_ids)
+)
 _STATES = select(users.c.user_id, users.c.state).where(one_of(users.c.user_id, "user_ids"))
 _LOCK_USERS = _STATES.order_by(users.c.user_id).with_for_update(of=users)
 _LOCK_FREE_USERS = _STATES.order_by(users.c.user_id).with_for_update(of=users, skip_locked=True)
@@ -44,19 +48,17 @@ def lock_free_users(connection: Connection, user_ids: Iterable[str]) -> States:
     return _states(connection.execute(_LOCK_FREE_USERS, {"user_ids": sorted(user_ids)}).all())
 
 
-def read_missing(connection: Connection, user_ids: Iterable[str]) -> set[str]:
-    """Return those of the users that there are not."""
-    return set(connection.execute(_MISSING, {"user_ids": list(user_ids)}).scalars())
-
-
-def add_users(connection: Connection, user_ids: Iterable[str], now: datetime) -> None:
-    """Add users; one that is there already stays as it is.
+def add_missing_users(connection: Connection, user_ids: Iterable[str], now: datetime) -> None:
+    """Add those of the users that there are not.
 
     It should be all that its transaction does: another one that adds the same user waits for its
     end. The ids go in one order everywhere, so that two never wait for each other in a circle.
     """
-    rows = ((user_id, now, _EMPTY) for user_id in sorted(user_ids))
-    connection.execute(_ADD_USERS, arrays(_COLUMNS, rows))
+    asked = sorted(user_ids)
+    missing = connection.execute(_MISSING, {"user_ids": asked}).scalars().all()
+    if missing:
+        rows = ((user_id, now, _EMPTY) for user_id in missing)
+        connection.execute(_ADD_USERS, arrays(_COLUMNS, rows))
 
 
 def lock_users(connection: Connection, user_ids: Iterable[str]) -> States:

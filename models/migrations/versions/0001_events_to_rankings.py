@@ -132,12 +132,13 @@ def upgrade() -> None:
         "touched_boards",
         sa.Column("touch_id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
         sa.Column("board_id", sa.Integer(), nullable=False),
-        sa.Column("user_ids", ARRAY(ID), nullable=False),
+        sa.Column("scores", sa.Text(), nullable=True),
+        sa.Column("user_ids", ARRAY(ID), nullable=True),
         sa.Column("touched_at", INSTANT, server_default=sa.func.now(), nullable=False),
+        sa.CheckConstraint(
+            "(scores is null) <> (user_ids is null)", name=op.f("ck_touched_boards_scores")
+        ),
         sa.PrimaryKeyConstraint("touch_id", name=op.f("pk_touched_boards")),
-    )
-    op.create_index(
-        op.f("ix_touched_boards_board_id"), "touched_boards", ["board_id"], unique=False
     )
     op.create_table(
         "user_fields",

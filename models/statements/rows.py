@@ -41,6 +41,8 @@ class _ArrayText(TypeDecorator[Sequence[Any]]):
     def process_bind_param(self, value: Sequence[Any] | None, dialect: Dialect) -> str:  # noqa: ARG002
         """Return the array's text."""
         values = value or ()
+        if values and values.count(values[0]) == len(values):
+            return "{" + ",".join([_element(values[0])] * len(values)) + "}"
         kinds = set(map(type, values))
         if kinds == {str}:
             return _texts(values)
@@ -132,9 +134,7 @@ def upsert_given(table: Table, *names: str) -> Insert:
     )
 
 
-def arrays(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> dict[str, list[Any]]:
-    """Turn rows into the parameters of a statement made with `given`: one list for each name."""
+def arrays(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> dict[str, Sequence[Any]]:
+    """Turn rows into the parameters of a statement made with `given`: a sequence for each name."""
     columns = list(zip(*rows, strict=True))
-    if not columns:
-        return {name: [] for name in names}
-    return {name: list(values) for name, values in zip(names, columns, strict=True)}
+    return dict(zip(names, columns or [()] * len(names), strict=True))

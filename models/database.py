@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import orjson
+import msgspec
 from sqlalchemy import Engine, create_engine
 
 CONNECT_SECONDS_MAX = 5
@@ -31,7 +31,7 @@ def open_engine(url: str, *, connections_max: int = 5, application: str = "strea
         max_overflow=0,
         pool_pre_ping=True,
         hide_parameters=True,  # they are somebody's data, and errors are logged
-        json_deserializer=orjson.loads,
+        json_deserializer=msgspec.json.decode,
         connect_args={
             "connect_timeout": CONNECT_SECONDS_MAX,
             "application_name": application,

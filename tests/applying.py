@@ -21,8 +21,11 @@ from models.database import open_engine
 from models.program import load_program
 from models.rankings import Rankings
 from models.rulebooks import Rulebooks
-from models.rules.rankings import Board, Standing
+from models.rules.rankings import Board, Standing, rank
+from models.rules.scores import score_of
+from models.rules.state import UserState
 from models.statements import boards as board_statements
+from models.statements import users as user_statements
 
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 Raw = Mapping[str, Any]
@@ -33,15 +36,11 @@ _STATE_TABLES = (
     tables.user_zones,
     tables.user_fields,
     tables.events,
-    tables.metric_totals,
     tables.metric_days,
-    tables.streaks,
     tables.streak_chains,
-    tables.point_triggers,
     tables.point_entries,
-    tables.scores,
 )
-_NOT_FACTS = {"first_seen_at", "received_at", "applied_at"}
+_NOT_FACTS = {"first_seen_at", "received_at", "applied_at", "state"}
 
 
 @contextmanager
@@ -94,7 +93,8 @@ def batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
 
 def dump_state(engine: Engine) -> Dump:
     """Return all that follows from the facts, table by table, each in the order of its key."""
-    return {table.name: _rows(engine, table) for table in _STATE_TABLES}
+    rows = {table.name: _rows(engine, table) for table in _STATE_TABLES}
+    return {**rows, "states": sorted(read_states(engine).items(), key=lambda item: item[0])}
 
 
 def read_table(engine: Engine, table: Table) -> list[dict[str, Any]]:
@@ -115,19 +115,19 @@ def read_board(engine: Engine, leaderboard: str) -> Board:
     return max(found, key=lambda board: board.since)
 
 
-def read_standings(engine: Engine, board: Board, limit: int = 1_000_000) -> list[Standing]:
-    """Return a board as Postgres ranks it, with instants to the second as Redis keeps them."""
+def read_states(engine: Engine) -> dict[str, UserState]:
+    """Return everyone's state."""
     with engine.connect() as connection:
-        page = board_statements.read_page(connection, board.board_id, offset=0, limit=limit)
-    return [
-        Standing(
-            rank=item.rank,
-            user_id=item.user_id,
-            score=item.score,
-            reached_at=item.reached_at.replace(microsecond=0),
-        )
-        for item in page
-    ]
+        return dict(user_statements.stream_states(connection))
+
+
+def read_standings(engine: Engine, board: Board) -> list[Standing]:
+    """Return a board in force as the states that Postgres holds rank it."""
+    with engine.connect() as connection:
+        rules = Rulebooks().current(connection).boards
+    rule = next(rule for rule in rules if rule.board == board)
+    scores = {user_id: score_of(rule, state) for user_id, state in read_states(engine).items()}
+    return rank(scores, ascending=board.ascending)
 
 
 def _rows(engine: Engine, table: Table) -> list[tuple[Any, ...]]:

@@ -83,11 +83,14 @@ class _RedisBroker(RedisBroker):
         if queue_name in self.delay_queues:
             # One thread alone consumes a queue, and it has just begun: it can hold nothing.
             try:
+                self.acknowledge(queue_name)
                 for message_id in self.client.smembers(self._held(queue_name)):
                     self.do_requeue(queue_name, message_id)
             except RedisConnectionError as error:
                 raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call] # as above
-        return _GatheringConsumer(self, queue_name, prefetch, timeout)
+        return _GatheringConsumer(  # type: ignore[no-untyped-call] # as above
+            self, queue_name, prefetch, timeout
+        )
 
     def done(self, queue_name: str, message_id: str) -> None:
         """Take a message that is done, to acknowledge it with the next ones."""
@@ -122,7 +125,8 @@ class _GatheringConsumer(_RedisConsumer):
         if not self.message_cache:
             self._acknowledge()
             self._wait_for_room()
-        return super().__next__()
+        message: MessageProxy | None = super().__next__()  # type: ignore[no-untyped-call] # as above
+        return message
 
     def close(self) -> None:
         self._acknowledge()

@@ -2,8 +2,9 @@
 
 A transaction costs about the same for one event as for thirty. So of the threads that hold small
 messages one leads: it takes what all have brought, applies it in one go, and the others find their
-own done. A message is acknowledged only after the batch it went into. Under light load a batch is
-one message and nobody waits for company.
+own done. A message is acknowledged only after the batch it went into. After a batch of several the
+next leader waits a moment for as many, who are about to bring more; under light load a batch is one
+message and nobody waits for company.
 """
 
 from __future__ import annotations
@@ -15,10 +16,9 @@ from enum import Enum
 from threading import Event, Lock
 from typing import Generic, TypeVar
 
-Item = TypeVar("Item")
-
-
 LINGER_SECONDS_MAX = 0.01
+
+Item = TypeVar("Item")
 
 
 class _State(Enum):
@@ -41,13 +41,20 @@ class _Request(Generic[Item]):
 class Combiner(Generic[Item]):
     """Applies items in batches of at most `items_max`, one joint batch at a time."""
 
-    def __init__(self, apply: Callable[[list[Item]], None], *, items_max: int) -> None:
+    def __init__(
+        self,
+        apply: Callable[[list[Item]], None],
+        *,
+        items_max: int,
+        linger_seconds: float = LINGER_SECONDS_MAX,
+    ) -> None:
         self._apply = apply
         self._items_max = items_max
+        self._linger_seconds = linger_seconds
         self._waiting: deque[_Request[Item]] = deque()
         self._led = False
         self._lock = Lock()
-        self._crowd = 1
+        self._last_taken = 1
         self._gathered = Event()
 
     def submit(self, items: Sequence[Item]) -> None:
@@ -59,7 +66,7 @@ class Combiner(Generic[Item]):
         request = _Request(items=items)
         with self._lock:
             self._waiting.append(request)
-            if len(self._waiting) >= self._crowd:
+            if len(self._waiting) >= self._last_taken:
                 self._gathered.set()
             leads, self._led = not self._led, True
         if not leads:
@@ -67,7 +74,7 @@ class Combiner(Generic[Item]):
             request.woken.wait()
         if request.state is _State.WAITING:
             try:
-                self._gathered.wait(LINGER_SECONDS_MAX)
+                self._gathered.wait(self._linger_seconds)
                 self._lead(self._take())
             finally:
                 self._hand_over()
@@ -84,8 +91,8 @@ class Combiner(Generic[Item]):
                 if batch and size > self._items_max:
                     break
                 batch.append(self._waiting.popleft())
-            self._crowd = len(batch)
-            if len(self._waiting) < self._crowd:
+            self._last_taken = len(batch)
+            if len(self._waiting) < self._last_taken:
                 self._gathered.clear()
         return batch
 

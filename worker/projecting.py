@@ -8,7 +8,6 @@ an outage leaves behind is projected by the next wake-up, here or elsewhere, or 
 from __future__ import annotations
 
 from collections.abc import Callable
-import time
 from threading import Event, Thread
 
 import structlog
@@ -16,6 +15,8 @@ import structlog
 from worker.outages import is_outage
 
 STOP_SECONDS_MAX = 10.0
+GATHER_SECONDS = 0.05
+"""How long a round waits for more batches: by so much rankings are behind at the least."""
 
 log = structlog.get_logger(__name__)
 
@@ -26,7 +27,7 @@ class Projector:
     def __init__(self, project: Callable[[], object]) -> None:
         self.project = project
         self._woken = Event()
-        self._stopping = False
+        self._ending = Event()
         self._thread = Thread(target=self._run, name="projector", daemon=True)
 
     def start(self) -> None:
@@ -39,14 +40,14 @@ class Projector:
 
     def stop(self) -> None:
         """Let it finish what it does, and what it was woken for; then end the thread."""
-        self._stopping = True
+        self._ending.set()
         self._woken.set()
         self._thread.join(STOP_SECONDS_MAX)
 
     def _run(self) -> None:
-        while not self._stopping:
+        while not self._ending.is_set():
             self._woken.wait()
-            time.sleep(0.05)
+            self._ending.wait(GATHER_SECONDS)
             self._woken.clear()
             try:
                 self.project()

@@ -9,7 +9,7 @@ from enum import Enum
 from hashlib import blake2b
 from typing import Any
 
-import orjson
+import msgspec
 from sqlalchemy import Connection, bindparam, func, select
 from sqlalchemy.dialects.postgresql import insert
 
@@ -164,7 +164,7 @@ def _event_row(dated: Dated, program_version: int) -> tuple[Any, ...]:
         arrival.occurred_at,
         event.occurred_at is not None,
         dated.local_date,
-        orjson.dumps(dict(event.attributes)).decode() if event.attributes else None,
+        msgspec.json.encode(event.attributes).decode() if event.attributes else None,
         program_version,
         arrival.received_at,
     )
@@ -188,10 +188,10 @@ def _rejected_row(item: Rejected, program_version: int) -> tuple[Any, ...]:
 def _storable_json(raw: object) -> bytes:
     """Return the JSON of an event, or of its repr where Postgres could not store the event.
 
-    Not stored: NUL, halves of surrogate pairs, and what orjson refuses, such as huge numbers.
+    Not stored: NUL, halves of surrogate pairs, and numbers beyond 64 bits.
     """
     try:
-        event = orjson.dumps(raw, option=orjson.OPT_SORT_KEYS)
-    except TypeError:
-        return orjson.dumps(ascii(raw))
-    return orjson.dumps(ascii(raw)) if b"\\u0000" in event else event
+        event = msgspec.json.encode(raw, order="sorted")
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return msgspec.json.encode(ascii(raw))
+    return msgspec.json.encode(ascii(raw)) if b"\\u0000" in event else event

@@ -41,14 +41,13 @@ def _fill(rankings: Rankings, members: int) -> float:
     start = datetime(2026, 1, 1, tzinfo=UTC)
     began = time.perf_counter()
     for first in range(0, members, CHUNK_USERS):
-        scores = [
-            Score(
-                user_id=f"user-{number}",
-                score=Decimal(chance.randrange(100_000)),
-                reached_at=start + timedelta(seconds=chance.randrange(20_000_000)),
+        scores = {
+            f"user-{number}": Score(
+                Decimal(chance.randrange(100_000)),
+                start + timedelta(seconds=chance.randrange(20_000_000)),
             )
             for number in range(first, first + CHUNK_USERS)
-        ]
+        }
         rankings.put(BOARD, scores)
     return members / (time.perf_counter() - began)
 

@@ -14,17 +14,19 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from dramatiq.brokers.redis import _RedisConsumer
-
 import models.statements.events
-import worker.actors
+import worker.runtime
+from models.database import open_engine
+from models.statements.boards import count_touches
+from tests.waiting import wait_until
+from worker.broker import _RedisBroker
 from worker.cli import main
 
 POINTS: dict[str, tuple[Any, str]] = {
     # the last statement of the transaction
     "before-commit": (models.statements.events, "count_outcomes"),
-    "before-projection": (worker.actors, "project_rankings"),
-    "before-ack": (_RedisConsumer, "ack"),
+    "before-projection": (worker.runtime, "project_rankings"),
+    "before-ack": (_RedisBroker, "done"),
 }
 
 
@@ -36,9 +38,16 @@ def die_at(point: str) -> None:
     def die(*args: Any, **kwargs: Any) -> None:
         if point == "before-commit":
             original(*args, **kwargs)
+        if point == "before-ack":
+            wait_until(_is_projected, message="what was committed is projected")
         os.kill(os.getpid(), signal.SIGKILL)
 
     setattr(owner, name, die)
+
+
+def _is_projected() -> bool:
+    with open_engine(os.environ["STREAKLINE_DATABASE_URL"]).connect() as connection:
+        return count_touches(connection) == 0
 
 
 if __name__ == "__main__":

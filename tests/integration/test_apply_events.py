@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from decimal import Decimal
 from threading import Barrier
 
 import pytest
@@ -14,6 +15,7 @@ from sqlalchemy import event as sql_event
 from jobs.project_rankings import project_rankings
 from models import tables
 from models.rulebooks import Rulebooks
+from models.rules.totals import Total
 from models.statements.boards import count_touches
 from models.statements.events import Outcome
 from tests.applying import (
@@ -23,6 +25,9 @@ from tests.applying import (
     opened_rankings,
     put_events,
     put_program,
+    read_board,
+    read_standings,
+    read_states,
     read_table,
 )
 
@@ -140,14 +145,14 @@ def test_duplicates_and_conflicts_within_one_batch_s11(database_url: str) -> Non
     with opened(database_url) as engine:
         put_program(engine, PROGRAM)
         applied = put_events(engine, [event, event, event | {"value": 3}])
-        totals = read_table(engine, tables.metric_totals)
+        totals = read_states(engine)["a"].totals
     assert applied.outcomes == {
         Outcome.APPLIED: 1,
         Outcome.DUPLICATE: 1,
         Outcome.CONFLICT: 1,
         Outcome.REJECTED: 0,
     }
-    assert [(row["value"], row["events"]) for row in totals] == [(2, 1)]
+    assert totals == {"runs": Total(Decimal(2), 1, NOW)}
 
 
 @pytest.mark.parametrize(
@@ -255,14 +260,15 @@ def test_overlapping_batches_side_by_side_neither_deadlock_nor_count_double_s12(
         put_program(engine, PROGRAM)
         found = [threads.submit(put_all, engine, own, step) for own, step in (("a", 1), ("b", -1))]
         assert sum(future.result() for future in found) == 3 * 20 * len(ranges)
-        totals = read_table(engine, tables.metric_totals)
-        scores = read_table(engine, tables.scores)
-        days = read_table(engine, tables.metric_days)
+        states = read_states(engine)
+        standings = read_standings(engine, read_board(engine, "runs"))
     batches = Counter(f"u{user}" for first, _ in ranges for user in range(first, first + 20))
     expected = {user: 3 * count for user, count in batches.items()}
-    assert {row["user_id"]: row["value"] for row in totals} == expected
-    assert {row["user_id"]: row["value"] for row in days} == expected
-    assert {row["user_id"]: row["score"] for row in scores} == expected
+    assert {user: state.totals["runs"].value for user, state in states.items()} == expected
+    assert {
+        user: state.day and state.day.totals["runs"].value for user, state in states.items()
+    } == expected
+    assert {standing.user_id: standing.score for standing in standings} == expected
 
 
 def test_an_error_before_the_commit_leaves_nothing_and_the_next_try_applies(
@@ -350,7 +356,7 @@ def test_points_beyond_the_exact_range_are_refused_and_no_board_is_stuck_s44(
     with opened(database_url) as engine, opened_rankings(valkey_url, namespace) as rankings:
         put_program(engine, program)
         applied = put_events(engine, [large, {"user_id": "b", "metric": "runs", "key": "small"}])
-        project_rankings(engine, rankings)
+        project_rankings(engine, rankings, Rulebooks())
         rejected = read_table(engine, tables.rejected_events)
         with engine.connect() as connection:
             assert count_touches(connection) == 0

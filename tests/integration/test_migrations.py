@@ -30,6 +30,10 @@ CHECKS = """
 select conname from pg_constraint
 where contype = 'c' and connamespace = 'public'::regnamespace order by conname
 """
+UNCOMPRESSED = """
+select attrelid::regclass::text, attname from pg_attribute join pg_class on attrelid = pg_class.oid
+where attstorage = 'e' and relkind = 'r' and relnamespace = 'public'::regnamespace
+"""
 WAITING = """
 select count(*) from pg_locks where locktype = 'advisory' and classid = 24228 and not granted
 """
@@ -89,6 +93,12 @@ def test_what_alembic_does_not_compare_is_the_same_too_s44(engine: Engine) -> No
         for constraint in table.constraints
         if isinstance(constraint, CheckConstraint)
     )
+
+
+def test_what_is_rewritten_all_the_time_is_not_compressed(engine: Engine) -> None:
+    with engine.connect() as connection:
+        found = set(connection.execute(text(UNCOMPRESSED)).all())
+    assert found == {("users", "state"), ("touched_boards", "scores")}
 
 
 def test_upgrading_again_changes_nothing_and_keeps_the_rows(engine: Engine) -> None:

@@ -23,6 +23,8 @@ from sqlalchemy import Engine
 from jobs.project_rankings import project_rankings
 from models import tables
 from models.rulebooks import Rulebooks
+from models.rules.streaks import Chain
+from models.rules.totals import Total
 from models.statements.events import Outcome
 from tests.applying import (
     Dump,
@@ -35,6 +37,7 @@ from tests.applying import (
     put_users,
     read_board,
     read_standings,
+    read_states,
     read_table,
 )
 from tests.servers import fresh_database
@@ -85,10 +88,9 @@ def test_every_total_is_the_number_of_commits(engine: Engine, history: History) 
     expected: dict[str, list[datetime]] = defaultdict(list)
     for commit in history.commits:
         expected[commit["user_id"]].append(_instant(commit))
-    assert {
-        row["user_id"]: (row["value"], row["events"], row["reached_at"])
-        for row in read_table(engine, tables.metric_totals)
-    } == {user: (len(found), len(found), max(found)) for user, found in expected.items()}
+    assert {user_id: state.totals["commits"] for user_id, state in read_states(engine).items()} == {
+        user: Total(Decimal(len(found)), len(found), max(found)) for user, found in expected.items()
+    }
 
 
 def test_every_day_and_chain_is_that_of_the_authors_own_calendar(
@@ -98,12 +100,17 @@ def test_every_day_and_chain_is_that_of_the_authors_own_calendar(
     found_days: dict[str, dict[date, int]] = defaultdict(dict)
     for row in read_table(engine, tables.metric_days):
         found_days[row["user_id"]][row["local_date"]] = int(row["value"])
+    for user_id, state in read_states(engine).items():
+        assert state.day is not None
+        found_days[user_id][state.day.date] = int(state.day.totals["commits"].value)
     assert found_days == days
-    latest, earlier = {}, defaultdict(list)
-    for row in read_table(engine, tables.streaks):
-        latest[row["user_id"]] = (row["started_on"], row["ended_on"], row["length"])
+    latest = {
+        user_id: state.streaks["daily"].chain for user_id, state in read_states(engine).items()
+    }
+    earlier: dict[str, list[Chain]] = defaultdict(list)
     for row in read_table(engine, tables.streak_chains):
-        earlier[row["user_id"]].append((row["started_on"], row["ended_on"], row["length"]))
+        chain = Chain(row["started_on"], row["ended_on"], row["length"])
+        earlier[row["user_id"]].append(chain)
     chains = {user: _chains(found) for user, found in days.items()}
     assert {user: [*earlier[user], latest[user]] for user in latest} == chains
 
@@ -120,7 +127,7 @@ def test_the_board_ranks_every_author_and_redis_agrees_place_by_place(
 ) -> None:
     board = read_board(engine, "all-time")
     with opened_rankings(valkey_url, namespace) as rankings:
-        project_rankings(engine, rankings)
+        project_rankings(engine, rankings, Rulebooks())
         live = rankings.page(board, limit=1_000_000)
         assert rankings.count(board) == len(live)
     assert [(item.user_id, item.score) for item in live] == _ranked(history)

@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 
 from jobs.project_rankings import TOUCHES_PER_ROUND_MAX, project_rankings
 from models.rankings import Rankings
+from models.rulebooks import Rulebooks
 from models.rules.rankings import Board, Score
 from models.statements import boards as statements
 from tests.applying import (
@@ -32,9 +33,20 @@ PROGRAM = """
 name = "App"
 timezone = "UTC"
 [metrics.runs]
+allow_negative = true
 [leaderboards.runs]
 period = "all"
 rank_by = { metric = "runs" }
+"""
+POINTS = """
+[points.xp.triggers.runs]
+on = "metric"
+metric = "runs"
+every = 3
+points = 10
+[leaderboards.xp]
+period = "all"
+rank_by = { points = "xp" }
 """
 NOWHERE = "redis://127.0.0.1:1/0"
 """A port that nothing listens on."""
@@ -85,7 +97,7 @@ def test_what_was_committed_but_not_projected_is_caught_up(projected: Projected)
     for number in range(batches):
         put_run(projected.engine, number)
     assert (projected.waiting(), projected.rankings.count(projected.board)) == (batches, 0)
-    assert project_rankings(projected.engine, projected.rankings) == batches
+    assert project_rankings(projected.engine, projected.rankings, Rulebooks()) == batches
     assert projected.rankings.count(projected.board) == 7
     projected.check()
 
@@ -93,16 +105,10 @@ def test_what_was_committed_but_not_projected_is_caught_up(projected: Projected)
 def test_projecting_twice_is_harmless(projected: Projected) -> None:
     put_run(projected.engine, 1)
     put_run(projected.engine, 2)
-    assert project_rankings(projected.engine, projected.rankings, [projected.board.board_id]) == 2
-    assert project_rankings(projected.engine, projected.rankings, [projected.board.board_id]) == 0
-    assert project_rankings(projected.engine, projected.rankings) == 0
+    assert project_rankings(projected.engine, projected.rankings, Rulebooks()) == 2
+    assert project_rankings(projected.engine, projected.rankings, Rulebooks()) == 0
+    assert project_rankings(projected.engine, projected.rankings, Rulebooks()) == 0
     projected.check()
-
-
-def test_only_the_boards_asked_for_are_projected(projected: Projected) -> None:
-    put_run(projected.engine, 1)
-    assert project_rankings(projected.engine, projected.rankings, []) == 0
-    assert (projected.waiting(), projected.rankings.count(projected.board)) == (1, 0)
 
 
 def test_two_that_project_while_events_arrive_leave_redis_as_postgres(
@@ -114,9 +120,7 @@ def test_two_that_project_while_events_arrive_leave_redis_as_postgres(
         projected_batches = 0
         for number in range(start, 60, 2):
             put_run(projected.engine, number)
-            projected_batches += project_rankings(
-                projected.engine, projected.rankings, [projected.board.board_id]
-            )
+            projected_batches += project_rankings(projected.engine, projected.rankings, Rulebooks())
         return projected_batches
 
     with ThreadPoolExecutor(max_workers=2) as threads:
@@ -124,18 +128,42 @@ def test_two_that_project_while_events_arrive_leave_redis_as_postgres(
     projected.check()
 
 
-def test_a_touched_user_without_a_score_is_removed(projected: Projected) -> None:
-    for number in range(3):
-        put_run(projected.engine, number)
-    project_rankings(projected.engine, projected.rankings)
-    board_id = projected.board.board_id
-    with projected.engine.begin() as connection:
-        statements.cut_scores(connection, [(board_id, "user-1")])
-        statements.touch(connection, {board_id: ["user-1", "user-2", "never seen"]})
-    project_rankings(projected.engine, projected.rankings)
-    assert projected.rankings.standing(projected.board, "user-1") is None
-    assert projected.rankings.count(projected.board) == 2
+def test_a_user_whose_only_award_is_taken_back_leaves_the_board_s30(projected: Projected) -> None:
+    """2 runs and 1 make 3 and earn; with a late -1 between them 3 was never reached."""
+    put_program(projected.engine, PROGRAM + POINTS)
+    board = read_board(projected.engine, "xp")
+
+    def run(hours_ago: int, value: int) -> dict[str, object]:
+        occurred_at = (NOW - timedelta(hours=hours_ago)).isoformat()
+        event = {"user_id": "a", "metric": "runs", "key": str(hours_ago), "value": value}
+        return event | {"occurred_at": occurred_at}
+
+    put_events(projected.engine, [run(2, 2), run(0, 1)])
+    project_rankings(projected.engine, projected.rankings, Rulebooks())
+    assert projected.rankings.count(board) == 1
+    put_events(projected.engine, [run(1, -1)])
+    project_rankings(projected.engine, projected.rankings, Rulebooks())
+    assert projected.rankings.standing(board, "a") is None
+    assert projected.rankings.count(board) == 0
     projected.check()
+
+
+def test_a_board_that_is_not_in_force_any_more_stays_as_it_was_and_blocks_nothing(
+    projected: Projected,
+) -> None:
+    put_run(projected.engine, 1)
+    project_rankings(projected.engine, projected.rankings, Rulebooks())
+    put_run(projected.engine, 2)
+    changed = PROGRAM.replace('period = "all"', 'period = "all"\norder = "asc"')
+    put_program(projected.engine, changed)
+    project_rankings(projected.engine, projected.rankings, Rulebooks())
+    assert projected.waiting() == 0
+    assert [found.user_id for found in projected.rankings.page(projected.board, limit=9)] == [
+        "user-1"
+    ]
+    newest = read_board(projected.engine, "runs")
+    assert projected.rankings.page(newest, limit=9) == read_standings(projected.engine, newest)
+    assert projected.rankings.count(newest) == 2
 
 
 def test_where_redis_does_not_answer_the_batch_waits_for_the_next_run(
@@ -143,9 +171,9 @@ def test_where_redis_does_not_answer_the_batch_waits_for_the_next_run(
 ) -> None:
     put_run(projected.engine, 1)
     with Redis.from_url(NOWHERE, retry=None) as nowhere, pytest.raises(RedisConnectionError):
-        project_rankings(projected.engine, Rankings(nowhere, namespace))
+        project_rankings(projected.engine, Rankings(nowhere, namespace), Rulebooks())
     assert projected.waiting() == 1
-    assert project_rankings(projected.engine, projected.rankings) == 1
+    assert project_rankings(projected.engine, projected.rankings, Rulebooks()) == 1
     projected.check()
 
 
@@ -153,7 +181,7 @@ def test_a_stale_score_in_redis_gives_way_to_what_postgres_holds(
     projected: Projected,
 ) -> None:
     put_run(projected.engine, 1)
-    stale = Score(user_id="user-1", score=Decimal(99), reached_at=NOW + timedelta(days=1))
-    projected.rankings.put(projected.board, [stale])
-    project_rankings(projected.engine, projected.rankings)
+    stale = Score(Decimal(99), NOW + timedelta(days=1))
+    projected.rankings.put(projected.board, {"user-1": stale})
+    project_rankings(projected.engine, projected.rankings, Rulebooks())
     projected.check()

@@ -130,8 +130,11 @@ def _check_points(dump: Dump, case: Case) -> None:
     entries: dict[tuple[Any, ...], Decimal] = {}
     for *key, _cause, amount, _occurred_at in dump["point_entries"]:
         entries[tuple(key)] = entries.get(tuple(key), Decimal(0)) + amount
-    for *key, _counted, awarded, _last_at, _last_key, _reached_at in dump["point_triggers"]:
-        assert entries.get(tuple(key), Decimal(0)) == awarded, json.dumps(case.events)
+    for user_id, state in dump["states"]:
+        for trigger, found in state.points.get("xp", {}).items():
+            name, since = trigger.split("@")
+            key_of_trigger = (user_id, "xp", name, int(since))
+            assert entries.get(key_of_trigger, Decimal(0)) == found.awarded, json.dumps(case.events)
 
 
 def _apply(engine: Engine, program: str, arrivals: Sequence[Sequence[dict[str, Any]]]) -> Dump:

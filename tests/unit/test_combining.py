@@ -101,6 +101,33 @@ def test_what_came_while_a_batch_was_applied_is_the_next_in_order() -> None:
     assert log.batches == [[FIRST], ["a", "b", "c", "d"]]
 
 
+def test_after_a_batch_of_several_the_next_leader_waits_for_as_many() -> None:
+    """The one that comes first would be applied alone, if it did not wait."""
+    log = GatedLog()
+    combiner: Combiner[str] = Combiner(log.apply, items_max=100, linger_seconds=DEADLINE_SECONDS)
+    with held_up(log, combiner, [["a"], ["b"]]) as futures:
+        for future in futures:
+            future.result(DEADLINE_SECONDS)
+    with ThreadPoolExecutor(2) as threads:
+        early = threads.submit(combiner.submit, ["c"])
+        wait_until(_has_waiting(combiner, 1))
+        assert log.batches == [[FIRST], ["a", "b"]]
+        late = threads.submit(combiner.submit, ["d"])
+        early.result(DEADLINE_SECONDS)
+        late.result(DEADLINE_SECONDS)
+    assert log.batches == [[FIRST], ["a", "b"], ["c", "d"]]
+
+
+def test_where_nobody_else_comes_a_leader_goes_on_alone() -> None:
+    log = GatedLog()
+    combiner: Combiner[str] = Combiner(log.apply, items_max=100, linger_seconds=0.01)
+    with held_up(log, combiner, [["a"], ["b"]]) as futures:
+        for future in futures:
+            future.result(DEADLINE_SECONDS)
+    combiner.submit(["c"])
+    assert log.batches == [[FIRST], ["a", "b"], ["c"]]
+
+
 @pytest.mark.parametrize(
     ("requests", "batches"),
     [

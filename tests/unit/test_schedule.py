@@ -11,14 +11,13 @@ import pytest
 from dramatiq import Broker
 from hypothesis import given
 from hypothesis import strategies as st
-from redis import Redis
 from structlog.testing import capture_logs
 
 from models.database import open_engine
-from models.rankings import Rankings
 from models.rulebooks import Rulebooks
 from worker.actors import SWEEPS_QUEUE, declare_actors
 from worker.broker import open_redis_broker
+from worker.projecting import Projector
 from worker.schedule import EPOCH, TICKS, Tick
 from worker.scheduler import build_scheduler
 
@@ -47,17 +46,15 @@ def broker() -> Iterator[Broker]:
     """A broker with all our actors; its server and theirs cannot be reached."""
     broker = open_redis_broker(UNREACHABLE_URL, "none")
     engine = open_engine("postgresql+psycopg://127.0.0.1:1/none", connections_max=1)
-    redis = Redis.from_url(UNREACHABLE_URL)
     declare_actors(
         broker,
         engine=engine,
-        rankings=Rankings(redis, "none"),
         rulebooks=Rulebooks(),
+        projector=Projector(lambda: None),
         broker_url=UNREACHABLE_URL,
     )
     yield broker
     broker.client.close()
-    redis.close()
     engine.dispose()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -19,9 +18,9 @@ from models.rules.streaks import (
     changed_days,
     extend_chain,
     is_active,
+    refold_start,
 )
-
-Values = Mapping[str, Decimal]
+from models.rules.totals import DayTotal, DayTotals
 
 
 def rule(mode: Mode, **least: str) -> StreakRule:
@@ -29,8 +28,8 @@ def rule(mode: Mode, **least: str) -> StreakRule:
     return StreakRule(name="daily", mode=mode, thresholds=thresholds)
 
 
-def values(**came_to: str) -> Values:
-    return {metric: Decimal(value) for metric, value in came_to.items()}
+def values(**came_to: str) -> DayTotals:
+    return {metric: DayTotal(Decimal(value), 1) for metric, value in came_to.items()}
 
 
 def november(number: int) -> date:
@@ -168,8 +167,25 @@ def test_a_day_that_never_existed_breaks_no_chain_s4(
 def test_a_chain_is_over_when_the_day_after_its_last_has_passed_s26(
     tz: str, ended_on: date, deadline: datetime
 ) -> None:
-    one = Chain(started_on=ended_on, ended_on=ended_on, length=1)
-    assert chain_deadline(one, tz) == deadline
+    assert chain_deadline(ended_on, tz) == deadline
+
+
+@pytest.mark.parametrize(
+    ("changed", "starts", "start"),
+    [
+        (5, [], 5),
+        (5, [5], 5),
+        (5, [3], 3),
+        (5, [6, 9], 5),
+        (5, [1, 3], 1),
+        (5, [4, 1, 3, 8], 3),
+    ],
+)
+def test_a_change_in_the_past_is_folded_anew_from_the_chain_before_it_s14(
+    changed: int, starts: list[int], start: int
+) -> None:
+    found = refold_start(november(changed), [november(day) for day in starts])
+    assert found == november(start)
 
 
 @given(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, NoReturn
 
-import orjson
 import redis
 import typer
 from rich.console import Console
@@ -17,7 +18,7 @@ from sqlalchemy.exc import DBAPIError, ProgrammingError
 from models.program import ProgramError
 from models.rulebooks import NoProgram
 from streakline.addresses import without_password
-from streakline.contract import decimal_text
+from streakline.contract import decimal_text, instant_text
 from streakline.errors import StreaklineError
 from worker.outages import is_outage
 from worker.runtime import Runtime, open_runtime
@@ -49,10 +50,7 @@ def open_console_runtime(*, connections_max: int = 5, **bound: Any) -> Iterator[
 
 def print_json(data: Any) -> None:
     """Print JSON in the shapes of the interface: decimals and instants as texts."""
-    sys.stdout.write(
-        orjson.dumps(data, default=_plain, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z).decode()
-        + "\n"
-    )
+    sys.stdout.write(json.dumps(data, default=_plain, indent=2, ensure_ascii=False) + "\n")
 
 
 def fail(reason: str, code: int = WRONG_USE) -> NoReturn:
@@ -78,4 +76,8 @@ def explain(error: Exception) -> str | None:
 def _plain(value: Any) -> Any:
     if isinstance(value, Decimal):
         return decimal_text(value)
+    if isinstance(value, datetime):
+        return instant_text(value)
+    if isinstance(value, date):
+        return value.isoformat()
     raise TypeError(f"{type(value).__name__} has no JSON form")

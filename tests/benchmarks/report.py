@@ -41,7 +41,7 @@ commit on), the workers and the measuring process.
 
 The program has one metric, a daily streak, a trigger that awards points for every event, and two
 leaderboards (by metric and by points). So each event makes a row in the ledger of events and one in
-that of points, and changes a total, a day, a streak, a trigger's count and two scores.
+that of points, and changes a total, a day, a trigger's count, two scores, and often a streak.
 """
 READING = """\
 ## How to read this

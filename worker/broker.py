@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections import defaultdict, deque
 from collections.abc import Sequence
-from itertools import islice
 from typing import Any
 
 from dramatiq import Broker, Consumer, MessageProxy, Middleware
@@ -99,11 +98,14 @@ class _RedisBroker(RedisBroker):
     def acknowledge(self, queue_name: str) -> None:
         """Acknowledge the messages that are done. Raises what redis-py raises."""
         done = self._done[queue_name]
-        while message_ids := list(islice(done, ACKNOWLEDGED_AT_ONCE_MAX)):
-            messages = f"{self.namespace}:{queue_name}.msgs"
-            self._acknowledge(keys=[self._held(queue_name), messages], args=message_ids)
-            for _ in message_ids:
-                done.popleft()
+        keys = [self._held(queue_name), f"{self.namespace}:{queue_name}.msgs"]
+        while done:
+            message_ids = [done.popleft() for _ in range(min(len(done), ACKNOWLEDGED_AT_ONCE_MAX))]
+            try:
+                self._acknowledge(keys=keys, args=message_ids)
+            except BaseException:
+                done.extendleft(message_ids)
+                raise
 
     def _held(self, queue_name: str) -> str:
         return f"{self.namespace}:__acks__.{self.broker_id}.{queue_name}"
@@ -139,6 +141,13 @@ class _GatheringConsumer(_RedisConsumer):
             raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call] # as above
 
     def _wait_for_room(self) -> None:
-        deadline = time.monotonic() + ROOM_SECONDS_MAX
-        while self.outstanding_message_count > self.prefetch // 2 and time.monotonic() < deadline:
+        """Wait until half is done: a moment where there is some room, longer where there is none.
+
+        Left to itself Dramatiq sleeps through the end of a batch, ever longer.
+        """
+        began = time.monotonic()
+        while (held := self.outstanding_message_count) > self.prefetch // 2:
+            seconds_max = ROOM_SECONDS_MAX if held < self.prefetch else self.timeout / 1000
+            if time.monotonic() > began + seconds_max:
+                return
             time.sleep(ROOM_POLL_SECONDS)

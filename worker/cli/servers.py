@@ -24,7 +24,7 @@ QUEUES = (EVENTS_QUEUE, SWEEPS_QUEUE, ANALYTICS_QUEUE)
 THREADS = 64
 """Messages of one event are applied together with those of other threads."""
 CONNECTIONS_MAX = 4
-"""A worker applies one batch at a time and projects beside it, and may write a dead message, too."""
+"""A worker applies a batch at a time and projects beside it, and may write a dead message, too."""
 WORKERS = 2
 
 PROCFILE = next(

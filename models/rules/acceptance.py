@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
 
 from models.rules.arrivals import Arrival, Identity
-from models.rules.rulebook import Rulebook
+from models.rules.rulebook import MetricAggregate, Rulebook
+from models.rules.state import PeriodTotal
 from streakline.contract import (
     Event,
     decimal_text,
@@ -23,6 +24,7 @@ from streakline.contract import (
 from streakline.errors import InvalidEvent
 
 NOTHING = Decimal(0)
+NO_EVENTS = PeriodTotal(NOTHING, 0)
 OCCURRED_AT_MIN = datetime(2, 1, 1, tzinfo=UTC)
 """Within a day of year 1 an instant has no date in zones west of UTC, which Python cannot hold."""
 
@@ -38,6 +40,7 @@ class Reason(Enum):
     AHEAD = "ahead"
     TOO_OLD = "too-old"
     OUT_OF_RANGE = "out-of-range"
+    DAY_LIMIT = "day-limit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +65,30 @@ class Refusal:
     detail: str
 
 
+UserDay = tuple[str, str, date]
+"""(user_id, metric, local date)"""
+
+
+@dataclass(slots=True, kw_only=True)
+class Days:
+    """Local dates of events whose metrics have limits for a day, and what those days came to."""
+
+    dates: Mapping[Identity, date]
+    totals: dict[UserDay, PeriodTotal]
+
+    def key(self, arrival: Arrival) -> UserDay | None:
+        """Return which day an event counts on, None where no limit asks for it."""
+        day = self.dates.get(arrival.identity)
+        return None if day is None else (arrival.event.user_id, arrival.event.metric, day)
+
+    def add(self, arrival: Arrival) -> None:
+        """Count an event that was accepted."""
+        key = self.key(arrival)
+        if key is not None:
+            value, events = self.totals.get(key, NO_EVENTS)
+            self.totals[key] = PeriodTotal(value + arrival.event.value, events + 1)
+
+
 @dataclass(slots=True, kw_only=True)
 class Accepted:
     """What came of a batch: the events that count in order of arrival, and all the others."""
@@ -77,14 +104,16 @@ def accept(
     known: Mapping[Identity, Content],
     totals: Mapping[tuple[str, str], Decimal],
     now: datetime,
+    days: Days | None = None,
 ) -> Accepted:
     """Sort the events of a batch into those that count, duplicates, and refused ones.
 
     `known` holds what was accepted earlier under the identities of the batch, `totals` what each
-    (user_id, metric) has come to before it.
+    (user_id, metric) has come to before it. `days` is needed where metrics have limits for a day.
     """
     accepted = Accepted()
     running = dict(totals)
+    days = days or Days(dates={}, totals={})
     taken: dict[Identity, Arrival] = {}
     for arrival in arrivals:
         identity = arrival.identity
@@ -93,9 +122,14 @@ def accept(
         before = known.get(identity)
         if before is None and identity in taken:
             before = content_of(taken[identity])
-        verdict = compare(before, arrival) if before else refuse(arrival, rulebook, total, now)
+        verdict = (
+            compare(before, arrival)
+            if before
+            else refuse(arrival, rulebook, total, now) or _refuse_day(arrival, rulebook, days)
+        )
         if verdict is None:
             taken[identity] = arrival
+            days.add(arrival)
             running[user_metric] = total + arrival.event.value
             accepted.new.append(arrival)
         elif isinstance(verdict, Duplicate):
@@ -103,6 +137,35 @@ def accept(
         else:
             accepted.refused.append((arrival, verdict))
     return accepted
+
+
+def _refuse_day(arrival: Arrival, rulebook: Rulebook, days: Days) -> Refusal | None:
+    """Refuse what is over a limit for one local day (S16): here the order of arrival decides."""
+    rule = rulebook.metrics[arrival.event.metric]
+    key = days.key(arrival)
+    if not rule.has_day_limit or key is None:
+        return None
+    value, events = days.totals.get(key, NO_EVENTS)
+    name, day = arrival.event.metric, key[2]
+    if rule.events_per_day_max is not None and events >= rule.events_per_day_max:
+        return Refusal(
+            reason=Reason.DAY_LIMIT,
+            detail=f"{day} has {events} events of {name} already, "
+            f"its max_events_per_day is {rule.events_per_day_max}",
+        )
+    more = arrival.event.value
+    if (
+        rule.value_per_day_max is not None
+        and more > NOTHING
+        and value + more > rule.value_per_day_max
+    ):
+        return Refusal(
+            reason=Reason.DAY_LIMIT,
+            detail=f"{decimal_text(more)} more than the {decimal_text(value)} of "
+            f"{name} on {day} is over its max_value_per_day, "
+            f"{decimal_text(rule.value_per_day_max)}",
+        )
+    return None
 
 
 def content_of(arrival: Arrival) -> Content:
@@ -166,7 +229,7 @@ def _refuse_metric(event: Event, rulebook: Rulebook, total: Decimal) -> Refusal 
             detail=f"{decimal_text(value)} is over the max_value of {event.metric}, "
             f"{decimal_text(metric.value_max)}",
         )
-    if abs(total + value) > metric.total_max:
+    if metric.aggregate is MetricAggregate.SUM and abs(total + value) > metric.total_max:
         return Refusal(
             reason=Reason.OUT_OF_RANGE,
             detail=f"the total of {event.metric}, or points for it, would leave the exact range; "

@@ -41,8 +41,9 @@ class Dated(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What was told about a user, and when it was true."""
+    """What was told about a user, and when it was true; `imported` where it is no sign of life."""
 
     user_id: str
     fields: UserFields
     told_at: datetime
+    imported: bool = False

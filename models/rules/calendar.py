@@ -16,7 +16,9 @@ from zoneinfo import ZoneInfo
 ONE_DAY = timedelta(days=1)
 ONE_SECOND = timedelta(seconds=1)
 DAYS_CACHED_MAX = 65_536
-"""One entry for each (zone, date) in use: a year in every zone that there is."""
+"""One entry for each (zone, date) in use: a hundred days in every zone that there is."""
+ZONES_CACHED_MAX = 1024
+"""All zones that there are: `ZoneInfo` itself keeps eight, and reads the others again."""
 
 
 class ZoneChange(NamedTuple):
@@ -61,7 +63,7 @@ def local_date(instant: datetime, tz: str) -> date:
     That is the date on the clock, except where clocks fall back over midnight: once a day has
     begun it stays begun, so that no day is open twice (S3).
     """
-    shown = instant.astimezone(ZoneInfo(tz)).date()
+    shown = instant.astimezone(_zone(tz)).date()
     following = day_start(shown + ONE_DAY, tz)
     return shown + ONE_DAY if following is not None and following <= instant else shown
 
@@ -78,18 +80,31 @@ def next_day(day: date, tz: str) -> date:
 def day_start(day: date, tz: str) -> datetime | None:
     """Return the first instant that bears the date, in UTC, or None where the date never existed.
 
-    Midnight in a gap of the clocks is read by Python with the offset from before the gap (fold 0)
-    or from after it (fold 1); the jump itself lies between the two instants, and the first instant
-    after the jump is the day's first, if it bears that date.
+    Where midnight is missing, the first instant after the jump is the day's first, if it bears that
+    date.
     """
-    zone = ZoneInfo(tz)
-    midnight = datetime.combine(day, time.min, zone)
-    with_offset_before = midnight.astimezone(UTC)
-    with_offset_after = midnight.replace(fold=1).astimezone(UTC)
+    start = first_shown(day, time.min, tz)
+    return start if start.astimezone(_zone(tz)).date() == day else None
+
+
+def first_shown(day: date, at: time, tz: str) -> datetime:
+    """Return the first instant, in UTC, at which the clocks show a time of a day or a later one.
+
+    A time in a gap of the clocks is read by Python with the offset from before the gap (fold 0) or
+    from after it (fold 1); the jump itself lies between the two instants.
+    """
+    zone = _zone(tz)
+    wanted = datetime.combine(day, at, zone)
+    with_offset_before = wanted.astimezone(UTC)
+    with_offset_after = wanted.replace(fold=1).astimezone(UTC)
     if with_offset_after >= with_offset_before:
         return with_offset_before
-    jump = _jump(with_offset_after, with_offset_before, zone)
-    return jump if jump.astimezone(zone).date() == day else None
+    return _jump(with_offset_after, with_offset_before, zone)
+
+
+@lru_cache(maxsize=ZONES_CACHED_MAX)
+def _zone(tz: str) -> ZoneInfo:
+    return ZoneInfo(tz)
 
 
 def _jump(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:

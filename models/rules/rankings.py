@@ -12,8 +12,7 @@ ALL = "all"
 """The run of a leaderboard that never resets, and the segment that everybody is in."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BoardName:
+class Board(NamedTuple):
     """One run × one segment of a leaderboard, as of the definition that version `since` brought.
 
     `ascending` where the least score is the best.
@@ -24,13 +23,6 @@ class BoardName:
     segment: str
     since: int
     ascending: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Board(BoardName):
-    """A board that there is, with its number in Postgres."""
-
-    board_id: int
 
 
 class Score(NamedTuple):

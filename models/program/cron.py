@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
+from models.rules.cron import Cron
 from streakline.contract import nearest
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -16,6 +18,7 @@ _FIELDS: tuple[tuple[str, int, int, Mapping[str, int]], ...] = (
     ("month", 1, 12, {name: number for number, name in enumerate(_MONTHS, 1)}),
     ("day of the week", 0, 7, {name: number for number, name in enumerate(_WEEKDAYS)}),
 )
+_ANY_INSTANT = datetime(2000, 1, 1, tzinfo=UTC)
 _SUNDAY, _SUNDAY_TOO = 0, 7
 _PART = re.compile(r"(?P<first>\*|\w+)(-(?P<last>\w+))?(/(?P<step>[0-9]{1,2}))?")
 
@@ -24,7 +27,7 @@ def read_cron(text: str) -> str:
     """Return an expression with plain numbers only: ranges, steps and names written out.
 
     Fields are minute, hour, day of the month, month, day of the week; 0 and 7 are Sunday. A field
-    that is `*` stays so. Raises ValueError, which names the field.
+    that is `*` stays so. Raises ValueError, which names the field; also for what never fires.
 
     >>> read_cron("*/20 18 * * Mon-Wed,fri")
     '0,20,40 18 * * 1,2,3,5'
@@ -35,7 +38,13 @@ def read_cron(text: str) -> str:
             f"{text!r} has {len(fields)} fields; a cron expression has five: minute, hour, "
             "day of the month, month, day of the week, such as '0 18 * * fri'"
         )
-    return " ".join(map(_read_field, fields, range(len(fields))))
+    spelling = " ".join(map(_read_field, fields, range(len(fields))))
+    if Cron.parse(spelling).fires_after(_ANY_INSTANT, "UTC") is None:
+        raise ValueError(
+            f"{text!r} never fires: there is no day {fields[2]} in month {fields[3]}; "
+            "change one of the two fields"
+        )
+    return spelling
 
 
 def _read_field(text: str, position: int) -> str:

@@ -30,7 +30,8 @@ class SendWindow(Table):
 
     def faults(self) -> Iterator[Fault]:
         if self.from_ == self.until:
-            yield "until", "is the same as from, so that no email could ever go out"
+            text = "is the same as from, so that no email could ever go out"
+            yield "until", f"{text}; move one, or leave send_window out for any hour"
 
 
 class EmailTable(Table):

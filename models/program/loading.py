@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from models.program.errors import Problem, ProgramError
-from models.program.lines import Lines
+from models.program.lines import Lines, find_repeated
 from models.program.problems import Found, read_problems
 from models.program.references import check_program, declared_names
 from models.program.schema import Program
@@ -20,6 +20,8 @@ from models.program.table import Loc, place_text
 PROGRAM_BYTES_MAX = 1024 * 1024
 
 _POSITION = re.compile(r" \(at line (\d+), column (\d+)\)$")
+_REPEATED = re.compile(r"Duplicate inline table key|Cannot (declare|mutate|overwrite|redefine)")
+_REMEDY = "rename one of the two, or remove it"
 _ELSEWHERE = "name the right one, or set STREAKLINE_PROGRAM to its path"
 
 
@@ -78,17 +80,30 @@ def _parse(text: str, source: str) -> dict[str, Any]:
     except RecursionError:
         raise _unreadable(source, "is nested too deeply to be a program") from None
     except tomllib.TOMLDecodeError as error:
-        message = str(error)
-        position = _POSITION.search(message)
-        problem = Problem(
-            place="",
-            text=f"is not TOML: {_POSITION.sub('', message)}",
-            line=int(position[1]) if position else None,
-            column=int(position[2]) if position else None,
-        )
-        raise ProgramError(source, [problem]) from None
+        raise ProgramError(source, [_toml_problem(text, str(error))]) from None
     except ValueError:  # Python's own limit on digits
         raise _unreadable(source, "has a number with more digits than can be read") from None
+
+
+def _toml_problem(text: str, message: str) -> Problem:
+    position = _POSITION.search(message)
+    line = int(position[1]) if position else text.count("\n") + 1
+    repeated = find_repeated(text, line)
+    if repeated:
+        return Problem(
+            place=place_text(repeated.loc),
+            text=f"stands twice, first on line {repeated.first_line}; {_REMEDY}",
+            line=repeated.line,
+        )
+    reason = _POSITION.sub("", message)
+    if _REPEATED.match(message):
+        reason = f"a key stands twice in a table of one line ({reason}); {_REMEDY}"
+    return Problem(
+        place="",
+        text=f"is not TOML: {reason}",
+        line=line if position else None,
+        column=int(position[2]) if position else None,
+    )
 
 
 def _read_float(digits: str) -> Decimal:

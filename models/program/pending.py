@@ -9,21 +9,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from models.program.achievements import AchievementTable
-from models.program.app import App, Metric
+from models.program.achievements import AnniversaryAchievement
+from models.program.app import App
 from models.program.emails import Emails, EmailTable
 from models.program.leaderboards import Leaderboard
-from models.program.points import (
-    AchievementTrigger,
-    Boost,
-    MembershipTrigger,
-    MetricTrigger,
-    PointsSystem,
-    SignupTrigger,
-    StreakTrigger,
-)
+from models.program.points import MembershipTrigger
 from models.program.schema import Program
-from models.program.streaks import Streak
 from models.program.table import Table, place_text, walk
 
 
@@ -48,112 +39,18 @@ _PENDING = (
         table=App, key="link_url", used=lambda app: app.link_url, text="nothing links there yet"
     ),
     _Pending(
-        table=Metric,
-        key="aggregate",
-        used=lambda metric: metric.aggregate != "sum",
-        text="only sums are kept yet",
+        table=MembershipTrigger,
+        text="paid when the user is next seen: nothing sweeps yet",
     ),
     _Pending(
-        table=Metric,
-        key="max_events_per_day",
-        used=lambda metric: metric.max_events_per_day,
-        text="daily limits are not applied yet",
-    ),
-    _Pending(
-        table=Metric,
-        key="max_value_per_day",
-        used=lambda metric: metric.max_value_per_day,
-        text="daily limits are not applied yet",
-    ),
-    _Pending(
-        table=Streak,
-        key="frequency",
-        used=lambda streak: streak.frequency != "daily",
-        text="only daily streaks are counted yet",
-    ),
-    _Pending(
-        table=Streak,
-        key="days_off",
-        used=lambda streak: streak.days_off,
-        text="days off do not hold a streak yet",
-    ),
-    _Pending(
-        table=Streak,
-        key="grace",
-        used=lambda streak: streak.grace,
-        text="a day closes without grace yet",
-    ),
-    _Pending(
-        table=Streak,
-        key="freezes",
-        used=lambda streak: streak.freezes,
-        text="freezes are not given or spent yet",
-    ),
-    _Pending(
-        table=Streak,
-        key="milestones",
-        used=lambda streak: streak.milestones,
-        text="milestones are not noticed yet",
-    ),
-    _Pending(
-        table=PointsSystem,
-        key="max_per_day",
-        used=lambda system: system.max_per_day,
-        text="points are not capped yet",
-    ),
-    _Pending(
-        table=PointsSystem,
-        key="rounding",
-        used=lambda system: system.rounding != "down",
-        text="points are not rounded yet",
-    ),
-    _Pending(table=StreakTrigger, text="only metrics earn points yet, streaks do not"),
-    _Pending(table=AchievementTrigger, text="only metrics earn points yet, achievements do not"),
-    _Pending(table=SignupTrigger, text="only metrics earn points yet, sign-up does not"),
-    _Pending(table=MembershipTrigger, text="only metrics earn points yet, membership does not"),
-    _Pending(
-        table=MetricTrigger,
-        key="where.user",
-        used=lambda trigger: trigger.where.user,
-        text="users are not filtered yet",
-    ),
-    _Pending(table=Boost, text="points are not boosted yet"),
-    _Pending(table=AchievementTable, text="achievements are not completed yet"),
-    _Pending(
-        table=Leaderboard,
-        key="period",
-        used=lambda board: board.period != "all",
-        text="only leaderboards of all time are kept yet",
+        table=AnniversaryAchievement,
+        text="completed when the user is next seen: nothing sweeps yet",
     ),
     _Pending(
         table=Leaderboard,
-        key="rank_by",
-        used=lambda board: board.rank_by.kind == "streak",
-        text="streaks are not ranked yet",
-    ),
-    _Pending(
-        table=Leaderboard,
-        key="aggregate",
-        used=lambda board: board.aggregate != "sum" and board.rank_by.kind != "streak",
-        text="only sums are ranked yet",
-    ),
-    _Pending(
-        table=Leaderboard,
-        key="segment_by",
-        used=lambda board: board.segment_by,
-        text="segments have no boards yet",
-    ),
-    _Pending(
-        table=Leaderboard,
-        key="where.user",
-        used=lambda board: board.where.user,
-        text="users are not filtered yet",
-    ),
-    _Pending(
-        table=Leaderboard,
-        key="size",
-        used=lambda board: board.size,
-        text="only the reader limits the list yet",
+        key="late",
+        used=lambda board: "late" in board.model_fields_set,
+        text="no run is made final yet, so that late events always count",
     ),
     _Pending(
         table=Emails,

@@ -120,7 +120,8 @@ class Boost(Table):
 
     def faults(self) -> Iterator[Fault]:
         if self.from_ and self.until and self.until < self.from_:
-            yield "until", f"{self.until} is before from, which is {self.from_}"
+            text = f"{self.until} is before from, which is {self.from_}: no day has this boost"
+            yield "until", f"{text}; put the first day in from and the last in until"
 
 
 class Level(Table):
@@ -154,9 +155,12 @@ class PointsSystem(Table):
         for position in range(1, len(self.levels)):
             below, level = self.levels[position - 1], self.levels[position]
             if level.at <= below.at:
-                text = f"must be over {below.at}, where {below.key!r} begins: levels ascend"
+                text = (
+                    f"must be over {below.at}, where {below.key!r} begins: write the lowest first"
+                )
                 yield f"levels.{position}.at", text
         keys = Counter(level.key for level in self.levels)
         for position, level in enumerate(self.levels):
             if keys[level.key] > 1:
-                yield f"levels.{position}.key", f"{level.key!r} names more than one level"
+                text = f"{level.key!r} names more than one level; give each a key of its own"
+                yield f"levels.{position}.key", text

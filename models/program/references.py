@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 from typing import Any
 
 from models.program.emails import FreezeUsedEmail, LeaderboardEmail, MilestoneEmail
@@ -23,6 +24,8 @@ NAMES_LISTED_MAX = 10
 
 Names = Mapping[str, frozenset[str]]
 """The names that a section declares, by section (`metrics`, `points.xp.levels`)."""
+Needs = dict[Loc, dict[Loc, list[Loc]]]
+"""For each points system and achievement, what must be decided before it, and where it says so."""
 
 
 def check_program(program: Program, names: Names) -> Iterator[Found]:
@@ -68,9 +71,10 @@ def _unknown_text(reference: Reference, names: Names) -> str:
     known = sorted(names[reference.section])
     noun = _NOUNS.get(reference.section, "level")
     text = f"unknown {noun} {reference.name!r}"
+    section = reference.section if noun == "level" else f"[{reference.section}.{reference.name}]"
     hint = nearest(reference.name, known)
     if hint or not known:
-        return text + (hint or f"; the program has no {noun} yet")
+        return text + (hint or f"; the program has no {noun} yet: declare it in {section}")
     return f"{text}; there is: {', '.join(known[:NAMES_LISTED_MAX])}"
 
 
@@ -98,25 +102,34 @@ def _check_cycles(program: Program) -> Iterator[Found]:
         except CycleError as error:
             # The error lists each thing before the one that needs it, with the first one again.
             circle = _from_smallest(list(reversed(error.args[1])))
-            yield circle[0], f"a circle: {' needs '.join(map(place_text, circle))}"
-            needs[circle[0]].remove(circle[1])
+            yield circle[0], _circle_text(circle, needs)
+            del needs[circle[0]][circle[1]]
         else:
             return
 
 
-def _needs(program: Program) -> dict[Loc, set[Loc]]:
-    """Return, for each points system and achievement, those that must be decided before it."""
-    needs: dict[Loc, set[Loc]] = {}
+def _circle_text(circle: list[Loc], needs: Needs) -> str:
+    places = [place for needing, needed in pairwise(circle) for place in needs[needing][needed]]
+    return (
+        f"a circle: {' needs '.join(map(place_text, circle))}; "
+        f"break it by changing {' or '.join(map(place_text, places))}"
+    )
+
+
+def _needs(program: Program) -> Needs:
+    needs: Needs = {}
     for loc, table in walk(program):
         if loc[:1] in {("points",), ("achievements",)} and len(loc) > 1:
-            needs.setdefault(loc[:2], set()).update(_needed(table))
+            for place, needed in _needed(loc, table):
+                needs.setdefault(loc[:2], {}).setdefault(needed, []).append(place)
     return {loc: needs[loc] for loc in sorted(needs)}
 
 
-def _needed(table: Table) -> Iterator[Loc]:
+def _needed(loc: Loc, table: Table) -> Iterator[tuple[Loc, Loc]]:
+    """Yield where a table names points or achievements, and which."""
     for reference in table.references():
         if reference.section in {"points", "achievements"}:
-            yield reference.section, reference.name
+            yield (*loc, *_steps(reference.key)), (reference.section, reference.name)
 
 
 def _from_smallest(circle: list[Loc]) -> list[Loc]:

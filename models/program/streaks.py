@@ -21,6 +21,7 @@ from models.program.values import (
 )
 
 GRACE_DAYS_MAX = 7
+_OVER_MAX_REMEDY = "lower it, or raise max"
 
 
 class Freezes(Table):
@@ -37,9 +38,9 @@ class Freezes(Table):
 
     def faults(self) -> Iterator[Fault]:
         if self.start > self.max:
-            yield "start", f"{self.start} is more than max, which is {self.max}"
+            yield "start", f"{self.start} is more than max, which is {self.max}; {_OVER_MAX_REMEDY}"
         if self.earn > self.max:
-            yield "earn", f"{self.earn} is more than max, which is {self.max}"
+            yield "earn", f"{self.earn} is more than max, which is {self.max}; {_OVER_MAX_REMEDY}"
         if self.earn_every is None and "earn" in self.model_fields_set:
             yield "earn", "means nothing without earn_every; say how often, such as earn_every = 7"
 
@@ -68,7 +69,7 @@ class Streak(Table):
         if self.days_off and self.frequency != "daily":
             yield "days_off", f"a {self.frequency} streak has none; use frequency = 'daily'"
         if len(self.days_off) == len(get_args(Weekday)):
-            yield "days_off", "are all seven, so that no day would ever count"
+            yield "days_off", "are all seven, so that no day would ever count; leave one out"
 
     def references(self) -> Iterator[Reference]:
         for metric in self.metrics:

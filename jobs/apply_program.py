@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
 from models.program import Program
-from models.rulebooks import board_names, read_history
+from models.rulebooks import build_rules, read_history
 from models.statements import boards as board_statements
 from models.statements import programs as statements
 from models.statements.programs import StoredProgram
@@ -25,8 +25,10 @@ class ProgramApplied:
 def apply_program(engine: Engine, program: Program, toml: str, now: datetime) -> ProgramApplied:
     """Store the program as the next version, unless it means what the latest one means.
 
-    Workers judge by it from their next batch on. A leaderboard that is new, or that changed, starts
-    with what everyone's totals already are, as soon as that is projected.
+    Workers judge by it from their next batch on. A leaderboard of all time that is new, or that
+    changed, starts with what everyone's totals already are, as soon as that is projected. Where
+    there are new achievements everyone is to be folded anew (S36): `recompute_users` does so, and
+    whoever is touched before that is folded then.
     """
     with engine.begin() as connection:
         statements.lock_programs(connection)
@@ -43,15 +45,7 @@ def apply_program(engine: Engine, program: Program, toml: str, now: datetime) ->
                 applied_at=now,
             ),
         )
-        _open_boards(connection)
+        rules = build_rules(read_history(connection))
+        if any(rule.follows_totals for rule in rules.latest.boards if rule.since > latest):
+            board_statements.touch_everyone(connection)
     return ProgramApplied(version=latest + 1, is_new=True)
-
-
-def _open_boards(connection: Connection) -> None:
-    """Add the boards that the latest version wants, and have new ones filled."""
-    history = read_history(connection)
-    there = {board.board_id for board in board_statements.read_boards(connection)}
-    board_statements.add_boards(connection, board_names(history))
-    for board in board_statements.read_boards(connection):
-        if board.board_id not in there:
-            board_statements.touch_everyone(connection, board.board_id)

@@ -8,21 +8,22 @@ been written is forgotten in the transaction that holds the lock.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from sqlalchemy import Connection, Engine
 
 from models.rankings import Rankings
 from models.rulebooks import Rulebooks
-from models.rules.rankings import Score
-from models.rules.rulebook import Rulebook
-from models.rules.scores import score_of
+from models.rules.boards import score_of
+from models.rules.rankings import ALL, Board, Score
+from models.rules.rulebook import Rules
+from models.rules.runs import RunPeriod
 from models.statements import boards as statements
 from models.statements import users as user_statements
 from models.statements.boards import Touch
 
-TOUCHES_PER_ROUND_MAX = 50
-"""Touches that one transaction projects: at 500 users each, a fifth of a second or so."""
+TOUCHES_PER_ROUND_MAX = 12
+"""Touches that one transaction projects, at some thousand scores each: they are held in memory."""
 
 
 def project_rankings(engine: Engine, rankings: Rankings, rulebooks: Rulebooks) -> int:
@@ -45,18 +46,33 @@ def project_rankings(engine: Engine, rankings: Rankings, rulebooks: Rulebooks) -
 
 
 def _project(
-    connection: Connection, rulebook: Rulebook, rankings: Rankings, touches: Sequence[Touch]
+    connection: Connection, rules: Rules, rankings: Rankings, touches: Sequence[Touch]
 ) -> None:
-    states = user_statements.read_states(
-        connection, {user_id for touch in touches for user_id in touch.user_ids}
-    )
     # Boards of definitions that are not in force any more are not kept up.
-    for rule in rulebook.boards:
-        scores: dict[str, Score | None] = {}
-        of_board = [touch for touch in touches if touch.board_id == rule.board.board_id]
-        for touch in of_board:
-            scores.update(touch.scores)
-        # What is read now is at least as new as every touch that was read before.
-        for touch in of_board:
-            scores |= {user_id: score_of(rule, states[user_id]) for user_id in touch.user_ids}
-        rankings.put(rule.board, scores)
+    in_force = {(rule.name, rule.since) for rule in rules.latest.boards}
+    scores: dict[Board, dict[str, Score | None]] = {}
+    for touch in touches:
+        for board, found in touch.scores.items():
+            if (board.leaderboard, board.since) in in_force:
+                scores.setdefault(board, {}).update(found)
+    # What is read now is at least as new as every touch that was read before.
+    user_ids = {user_id for touch in touches for user_id in touch.user_ids}
+    if user_ids:
+        for board, user_id, score in _read_all_time(connection, rules, user_ids):
+            scores.setdefault(board, {})[user_id] = score
+    rankings.put_all(scores)
+
+
+def _read_all_time(
+    connection: Connection, rules: Rules, user_ids: Iterable[str]
+) -> Iterator[tuple[Board, str, Score | None]]:
+    """Yield what users have on the boards of all time, which follows from their states."""
+    users = user_statements.read_users(connection, user_ids, rules.stamp)
+    for user_id, state in users.states.items():
+        if user_id in users.stale:
+            continue
+        for rule in rules.latest.boards:
+            if rule.runs.period is RunPeriod.ALL:
+                score = score_of(rule, state, ALL)
+                for segment in rule.segments(state.told.now(), state.suspended):
+                    yield rule.board(ALL, segment), user_id, score

@@ -11,6 +11,7 @@ one beyond is an error rather than a rounded rank (S44).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -43,15 +44,16 @@ class Rankings:
 
         Raises ValueError for a score beyond the exact range.
         """
-        packed: list[str | int] = []
-        for user_id, score in scores.items():
-            if score is None:
-                packed += (user_id, "", 0)
-            else:
-                sort_score = _sort_score(score.score, board.ascending)
-                packed += (user_id, sort_score, _reached_seconds(score.reached_at))
-        if packed:
-            self._run(board, "put", msgspec.msgpack.encode(packed))
+        self.put_all({board: scores})
+
+    def put_all(self, scores: Mapping[Board, Scores]) -> None:
+        """Write scores on many boards: as many as fit go out in one round trip."""
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for board, of_board in scores.items():
+                if of_board:
+                    packed = msgspec.msgpack.encode(_pack(board, of_board))
+                    self._script(keys=self._keys(board), args=["put", packed], client=pipeline)
+            pipeline.execute()
 
     def count(self, board: Board) -> int:
         """Return how many users have a score."""
@@ -92,12 +94,25 @@ class Rankings:
         ]
 
     def _run(self, board: Board, command: str, *arguments: bytes | str | int) -> Any:
-        keys = [self._key(board, "order"), self._key(board, "members")]
-        return self._script(keys=keys, args=[command, *arguments])
+        return self._script(keys=self._keys(board), args=[command, *arguments])
+
+    def _keys(self, board: Board) -> list[str]:
+        return [self._key(board, "order"), self._key(board, "members")]
 
     def _key(self, board: Board, part: str) -> str:
         name = f"{board.leaderboard}/{board.run}/{board.segment}/{board.since}"
         return f"{self._namespace}:ranking:{{{name}}}:{part}"
+
+
+def _pack(board: Board, scores: Scores) -> list[str | int]:
+    packed: list[str | int] = []
+    for user_id, score in scores.items():
+        if score is None:
+            packed += (user_id, "", 0)
+        else:
+            sort_score = _sort_score(score.score, board.ascending)
+            packed += (user_id, sort_score, _reached_seconds(score.reached_at))
+    return packed
 
 
 def _sort_score(score: Decimal, ascending: bool) -> int:

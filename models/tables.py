@@ -1,10 +1,13 @@
 """The tables of Postgres, which decides what is true.
 
-Facts are `events`, `user_zones`, `user_fields` and `programs`. All else follows from them: the
-state of each user (`users.state`), by which the next event is judged and from which rankings are
-read, and what lies behind it (`metric_days`, `streak_chains`) or tells how it came about
-(`point_entries`). A transaction that changes anything of a user holds the lock of the user's row in
-`users`, so every other row of that user is under that one lock.
+Facts are `events`, `user_facts` and `programs`. All else follows from them: the state of each user
+(`users.state`), by which the next fact is judged, `checkpoints` of it, and the rows that a fold has
+decided: `point_entries`, `achievements`, `notices`, `streak_chains`, `run_scores`. A transaction
+that changes anything of a user holds the lock of the user's row in `users`, so every other row of
+that user is under that one lock.
+
+What a fold has decided is marked with the instant at which it was (`decided_at`): a late fact takes
+away what was decided after it, and what is decided anew is written instead.
 
 Texts compare byte by byte (collation "C"): the order of ids must be the one that Redis has (S44).
 """
@@ -59,6 +62,8 @@ users = Table(
     metadata,
     Column("user_id", ID, primary_key=True),
     Column("first_seen_at", INSTANT, nullable=False),
+    # of the code and the definitions that folded the state: another stamp, and it is folded anew
+    Column("stamp", Text, nullable=False),
     # `models.rules.state.UserState` as JSON; tuples are arrays. Text, because to read and write
     # jsonb takes half as long again and only people look into it here: `state::jsonb`. Never
     # compressed, for the same reason, and in the row itself as long as a page holds it.
@@ -66,12 +71,30 @@ users = Table(
     postgresql_with={"fillfactor": "70", "toast_tuple_target": "8160"},
 )
 
-user_zones = Table(
-    "user_zones",
+checkpoints = Table(
+    "checkpoints",
     metadata,
     Column("user_id", ID, primary_key=True),
-    Column("since", INSTANT, primary_key=True),
-    Column("tz", Text, nullable=False),
+    # a state with all facts up to this instant, inclusive, and none after it
+    Column("as_of", INSTANT, primary_key=True),
+    Column("state", Text, nullable=False),
+)
+
+user_facts = Table(
+    "user_facts",
+    metadata,
+    Column("user_id", ID, primary_key=True),
+    # what makes it this fact and no other: a digest of what was told, or an operator's command
+    Column("fact_id", ID, primary_key=True),
+    Column("kind", Text, nullable=False),
+    # where it stands among the facts: not always when it was told
+    Column("at", INSTANT, nullable=False),
+    Column("body", JSONB, nullable=False),
+    Column("program_version", Integer, nullable=False),
+    Column("recorded_at", INSTANT, nullable=False),
+    # of operators' facts: who and why
+    Column("actor", Text),
+    Column("reason", Text),
 )
 
 user_fields = Table(
@@ -96,9 +119,14 @@ events = Table(
     Column("occurred_at_told", Boolean, nullable=False),
     Column("local_date", Date, nullable=False),
     Column("attributes", JSONB),
+    # what the event told about its user
+    Column("tz", Text),
+    Column("user_attributes", JSONB),
     Column("program_version", Integer, nullable=False),
     Column("received_at", INSTANT, nullable=False),
     Column("applied_at", INSTANT, nullable=False, server_default=func.now()),
+    # what came after an instant is read where a late event changes the past
+    Index(None, "user_id", "occurred_at"),
 )
 
 rejected_events = Table(
@@ -126,26 +154,17 @@ event_counts = Table(
     Column("events", BigInteger, nullable=False),
 )
 
-metric_days = Table(
-    "metric_days",
-    metadata,
-    Column("user_id", ID, primary_key=True),
-    # a local day before the user's latest one, which is part of the state until the next begins
-    Column("local_date", Date, primary_key=True),
-    Column("metric", ID, primary_key=True),
-    Column("value", AMOUNT, nullable=False),
-    Column("events", BigInteger, nullable=False),
-)
-
 streak_chains = Table(
     "streak_chains",
     metadata,
-    # every chain before the latest one, which is part of the state
+    # every chain that nothing in order can change any more
     Column("user_id", ID, primary_key=True),
     Column("streak", ID, primary_key=True),
     Column("started_on", Date, primary_key=True),
     Column("ended_on", Date, nullable=False),
     Column("length", Integer, nullable=False),
+    # part of the key, because a streak that becomes weekly may begin a chain on the same date
+    Column("decided_at", INSTANT, primary_key=True),
     CheckConstraint("length >= 1 and ended_on >= started_on", name="chain"),
 )
 
@@ -153,28 +172,71 @@ point_entries = Table(
     "point_entries",
     metadata,
     Column("user_id", ID, primary_key=True),
-    Column("points", ID, primary_key=True),
-    Column("trigger", ID, primary_key=True),
-    Column("since", Integer, primary_key=True),
-    # the key of the event that earned it
-    Column("cause", ID, primary_key=True),
+    Column("decided_at", INSTANT, primary_key=True),
+    # among those of one user that were decided at one instant, from 0
+    Column("number", Integer, primary_key=True),
+    Column("points", ID, nullable=False),
+    Column("trigger", ID, nullable=False),
+    Column("since", Integer, nullable=False),
+    # the key of the event that earned it, a period, an achievement, ...
+    Column("cause", ID, nullable=False),
     Column("amount", AMOUNT, nullable=False),
+    Column("base", AMOUNT, nullable=False),
+    # the names of the boosts that multiplied the base, by commas
+    Column("boosts", Text),
+    Column("clipped", AMOUNT, nullable=False),
     Column("occurred_at", INSTANT, nullable=False),
-    CheckConstraint("amount <> 0", name="amount"),
 )
 
-boards = Table(
-    "boards",
+achievements = Table(
+    "achievements",
     metadata,
-    Column("board_id", Integer, Identity(), primary_key=True),
+    Column("user_id", ID, primary_key=True),
+    Column("key", ID, primary_key=True),
+    # the program version that brought the definition in by which it was completed
+    Column("since", Integer, nullable=False),
+    Column("completed_at", INSTANT, nullable=False),
+    # completed by a fact that is older than the definition
+    Column("backdated", Boolean, nullable=False),
+    Column("decided_at", INSTANT, nullable=False),
+)
+
+notices = Table(
+    "notices",
+    metadata,
+    Column("user_id", ID, primary_key=True),
+    Column("kind", ID, primary_key=True),
+    Column("cause", ID, primary_key=True),
+    Column("at", INSTANT, nullable=False),
+    Column("body", JSONB, nullable=False),
+    # nobody is to be told: it came with an import or a recomputation
+    Column("silent", Boolean, nullable=False),
+    Column("decided_at", INSTANT, nullable=False),
+    Column("written_at", INSTANT, nullable=False, server_default=func.now()),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("run_id", Integer, Identity(), primary_key=True),
     Column("leaderboard", ID, nullable=False),
-    Column("run", ID, nullable=False),
-    Column("segment", ID, nullable=False),
     # the program version that brought this definition in: a changed leaderboard is a new one
     Column("since", Integer, nullable=False),
-    # where the least score is the best
-    Column("ascending", Boolean, nullable=False),
-    UniqueConstraint("leaderboard", "run", "segment", "since"),
+    Column("run", ID, nullable=False),
+    Column("opens_at", INSTANT, nullable=False),
+    Column("closes_at", INSTANT, nullable=False),
+    UniqueConstraint("leaderboard", "since", "run"),
+)
+
+run_scores = Table(
+    "run_scores",
+    metadata,
+    # scores of runs that close; those of all time follow from the states
+    Column("run_id", Integer, primary_key=True, autoincrement=False),
+    Column("user_id", ID, primary_key=True, index=True),
+    Column("score", AMOUNT, nullable=False),
+    Column("reached_at", INSTANT, nullable=False),
+    Column("decided_at", INSTANT, nullable=False),
 )
 
 touched_boards = Table(
@@ -182,8 +244,8 @@ touched_boards = Table(
     metadata,
     # what a batch changed and Redis may not show yet; deleted once it is projected
     Column("touch_id", BigInteger, Identity(), primary_key=True),
-    Column("board_id", Integer, nullable=False),
-    # `models.rules.rankings.Scores` as JSON, or null where those of these users are to be read
+    # `models.statements.boards.BoardScores` as JSON, or null where those of these users on all
+    # boards that are in force are to be read
     Column("scores", Text),
     Column("user_ids", ARRAY(ID)),
     Column("touched_at", INSTANT, nullable=False, server_default=func.now()),

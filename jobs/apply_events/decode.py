@@ -103,7 +103,12 @@ def _told(item: Received) -> Told:
     user_id = item.raw.get("user_id")
     check_text("user_id", user_id)
     fields = {name: value for name, value in item.raw.items() if name != "user_id"}
-    return Told(user_id=str(user_id), fields=UserFields.from_json(fields), told_at=item.received_at)
+    return Told(
+        user_id=str(user_id),
+        fields=UserFields.from_json(fields),
+        told_at=item.received_at,
+        imported=item.imported,
+    )
 
 
 def _rejected(item: Received, error: InvalidEvent) -> Rejected:

@@ -1,16 +1,18 @@
-"""Boards: which there are, and what of them Redis does not show yet."""
+"""Boards: the runs that there are, users' scores in them, and what Redis does not show yet."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Integer, bindparam, delete, func, insert, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
-from models.rules.rankings import Board, BoardName, Score, Scores
-from models.statements.rows import arrays, insert_given, one_of
-from models.tables import boards, touched_boards, users
+from models.rules.rankings import Board, Score, Scores
+from models.statements.rows import arrays, given_columns, insert_given, match_given, one_of
+from models.tables import run_scores, runs, touched_boards, users
 
 ADVISORY_CLASS = 0x5EA4
 """The first of the two numbers of our advisory locks, so that no one else's are ours."""
@@ -18,55 +20,124 @@ PROJECTING = 0
 """The second one, of whoever brings Redis up to date."""
 USERS_PER_TOUCH = 500
 
-_BOARD_COLUMNS = ("leaderboard", "run", "segment", "since", "ascending")
+RunName = tuple[str, int, str]
+"""(leaderboard, since, run)"""
 
-_ADD_BOARDS = insert_given(boards, *_BOARD_COLUMNS).on_conflict_do_nothing()
-_BOARDS = select(boards)
+_RUN_NAME = ("leaderboard", "since", "run")
+_RUN_COLUMNS = (*_RUN_NAME, "opens_at", "closes_at")
+_asked = given_columns(runs, *_RUN_NAME)
+_RUN_IDS = select(runs).join(_asked, match_given(runs, _asked, *_RUN_NAME))
+_ADD_RUNS = insert_given(runs, *_RUN_COLUMNS).on_conflict_do_nothing()
+_RUNS_BY_ID = select(runs).where(one_of(runs.c.run_id, "run_ids"))
+_RUNS_OF = (
+    select(runs)
+    .where(runs.c.leaderboard == bindparam("leaderboard"), runs.c.since == bindparam("since"))
+    .order_by(runs.c.opens_at)
+)
+_SCORES_OF = (
+    select(run_scores.c.user_id, run_scores.c.score, run_scores.c.reached_at)
+    .join(runs, runs.c.run_id == run_scores.c.run_id)
+    .where(*[runs.c[name] == bindparam(name) for name in _RUN_NAME])
+)
+_SCORES_OF_USERS = (
+    select(runs, run_scores.c.user_id, run_scores.c.score, run_scores.c.reached_at)
+    .join(run_scores, run_scores.c.run_id == runs.c.run_id)
+    .where(one_of(run_scores.c.user_id, "user_ids"))
+)
 _LOCK_PROJECTING = select(func.pg_advisory_xact_lock(ADVISORY_CLASS, PROJECTING))
 
-_TOUCH = insert_given(touched_boards, "board_id", "scores")
+_TOUCH = insert(touched_boards)
 _numbered = select(
     users.c.user_id,
     ((func.row_number().over(order_by=users.c.user_id) - 1) // USERS_PER_TOUCH).label("part"),
 ).subquery("numbered")
 _TOUCH_EVERYONE = insert(touched_boards).from_select(
-    ["board_id", "user_ids"],
-    select(bindparam("board_id", type_=Integer), func.array_agg(_numbered.c.user_id)).group_by(
-        _numbered.c.part
-    ),
+    ["user_ids"], select(func.array_agg(_numbered.c.user_id)).group_by(_numbered.c.part)
 )
 _TOUCHES = select(touched_boards).order_by(touched_boards.c.touch_id).limit(bindparam("limit"))
 _CUT_TOUCHES = delete(touched_boards).where(one_of(touched_boards.c.touch_id, "touch_ids"))
 _WAITING = select(func.count()).select_from(touched_boards)
 
-
+BoardScores = list[tuple[str, int, str, str, bool, dict[str, Score | None]]]
+"""What users have on boards: (leaderboard, since, run, segment, ascending, scores)."""
 _ENCODER = msgspec.json.Encoder()
-_DECODER = msgspec.json.Decoder(dict[str, Score | None])
+_DECODER = msgspec.json.Decoder(BoardScores)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRun:
+    """A run that somebody has a score in."""
+
+    run_id: int
+    leaderboard: str
+    since: int
+    run: str
+    opens_at: datetime
+    closes_at: datetime
+
+    @property
+    def name(self) -> RunName:
+        """What tells it from all others."""
+        return (self.leaderboard, self.since, self.run)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Touch:
-    """What a batch changed on a board: users' scores, or users whose scores are to be read.
+    """What a batch changed: users' scores, or users whose scores are to be read.
 
     Of two touches the later one, by `touch_id`, has the newer score of a user: it was written under
     the user's lock, and so after the transaction of the earlier one had ended.
     """
 
     touch_id: int
-    board_id: int
-    scores: Scores
+    scores: Mapping[Board, Scores]
     user_ids: Sequence[str]
 
 
-def add_boards(connection: Connection, wanted: Iterable[BoardName]) -> None:
-    """Add boards that are not there yet."""
-    rows = ([getattr(board, name) for name in _BOARD_COLUMNS] for board in wanted)
-    connection.execute(_ADD_BOARDS, arrays(_BOARD_COLUMNS, rows))
+def number_runs(
+    connection: Connection, wanted: Mapping[RunName, tuple[datetime, datetime]]
+) -> dict[RunName, int]:
+    """Return the numbers of runs, adding those that are not there: (opens_at, closes_at) by name.
+
+    The names go in one order everywhere, so that two batches that add the same runs never wait for
+    each other in a circle.
+    """
+    names = sorted(wanted)
+    found = _run_ids(connection, names)
+    missing = [(*name, *wanted[name]) for name in names if name not in found]
+    if missing:
+        connection.execute(_ADD_RUNS, arrays(_RUN_COLUMNS, missing))
+        found = _run_ids(connection, names)
+    return found
 
 
-def read_boards(connection: Connection) -> list[Board]:
-    """Return all boards that there ever were."""
-    return [Board(**row) for row in connection.execute(_BOARDS).mappings()]
+def read_runs(connection: Connection, run_ids: Iterable[int]) -> dict[int, StoredRun]:
+    """Return runs by their numbers."""
+    rows = connection.execute(_RUNS_BY_ID, {"run_ids": sorted(set(run_ids))}).mappings()
+    return {row["run_id"]: StoredRun(**row) for row in rows}
+
+
+def list_runs(connection: Connection, leaderboard: str, since: int) -> list[StoredRun]:
+    """Return the runs of a leaderboard in which there are scores, oldest first."""
+    asked = {"leaderboard": leaderboard, "since": since}
+    return [StoredRun(**row) for row in connection.execute(_RUNS_OF, asked).mappings()]
+
+
+def read_scores(connection: Connection, name: RunName) -> Iterator[tuple[str, Score]]:
+    """Yield everyone's score in a run, in no order."""
+    for row in connection.execute(_SCORES_OF, dict(zip(_RUN_NAME, name, strict=True))):
+        yield row.user_id, Score(row.score, row.reached_at)
+
+
+def read_scores_of(
+    connection: Connection, user_ids: Iterable[str]
+) -> dict[str, dict[RunName, Score]]:
+    """Return all scores of some users in runs that close."""
+    found: dict[str, dict[RunName, Score]] = {}
+    for row in connection.execute(_SCORES_OF_USERS, {"user_ids": sorted(user_ids)}):
+        name = (row.leaderboard, row.since, row.run)
+        found.setdefault(row.user_id, {})[name] = Score(row.score, row.reached_at)
+    return found
 
 
 def lock_projecting(connection: Connection) -> None:
@@ -74,28 +145,29 @@ def lock_projecting(connection: Connection) -> None:
     connection.execute(_LOCK_PROJECTING)
 
 
-def touch(connection: Connection, touched: Mapping[int, Scores]) -> None:
+def touch(connection: Connection, touched: Mapping[Board, Scores]) -> None:
     """Note the scores that changed, by board, for Redis to follow."""
-    rows = ((board_id, _ENCODER.encode(scores).decode()) for board_id, scores in touched.items())
-    connection.execute(_TOUCH, arrays(("board_id", "scores"), rows))
+    scores = [
+        (board.leaderboard, board.since, board.run, board.segment, board.ascending, found)
+        for board, found in touched.items()
+    ]
+    connection.execute(_TOUCH, {"scores": _ENCODER.encode(scores).decode()})
 
 
-def touch_everyone(connection: Connection, board_id: int) -> None:
-    """Note that everyone may have a score on a board of which Redis shows nothing yet."""
-    connection.execute(_TOUCH_EVERYONE, {"board_id": board_id})
+def touch_everyone(connection: Connection) -> None:
+    """Note that everyone may have scores of which Redis shows nothing yet."""
+    connection.execute(_TOUCH_EVERYONE)
 
 
 def read_touches(connection: Connection, limit: int) -> list[Touch]:
     """Return what is to be projected, oldest first."""
-    rows = connection.execute(_TOUCHES, {"limit": limit}).all()
     return [
         Touch(
             touch_id=row.touch_id,
-            board_id=row.board_id,
-            scores=_DECODER.decode(row.scores) if row.scores else {},
+            scores=_read_boards(row.scores) if row.scores else {},
             user_ids=row.user_ids or (),
         )
-        for row in rows
+        for row in connection.execute(_TOUCHES, {"limit": limit}).all()
     ]
 
 
@@ -105,5 +177,20 @@ def cut_touches(connection: Connection, touches: Iterable[Touch]) -> None:
 
 
 def count_touches(connection: Connection) -> int:
-    """Return how many batches wait to be projected, each board of a batch counted apart."""
-    return connection.execute(_WAITING).scalar_one()
+    """Return how many batches wait to be projected."""
+    waiting: int = connection.execute(_WAITING).scalar_one()
+    return waiting
+
+
+def _run_ids(connection: Connection, names: Sequence[RunName]) -> dict[RunName, int]:
+    rows: Iterable[Any] = connection.execute(_RUN_IDS, arrays(_RUN_NAME, names))
+    return {(row.leaderboard, row.since, row.run): row.run_id for row in rows}
+
+
+def _read_boards(text: str) -> dict[Board, Scores]:
+    return {
+        Board(
+            leaderboard=leaderboard, since=since, run=run, segment=segment, ascending=ascending
+        ): (scores)
+        for leaderboard, since, run, segment, ascending, scores in _DECODER.decode(text)
+    }

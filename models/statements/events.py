@@ -41,6 +41,8 @@ _EVENT_COLUMNS = (
     "occurred_at_told",
     "local_date",
     "attributes",
+    "tz",
+    "user_attributes",
     "program_version",
     "received_at",
 )
@@ -164,10 +166,16 @@ def _event_row(dated: Dated, program_version: int) -> tuple[Any, ...]:
         arrival.occurred_at,
         event.occurred_at is not None,
         dated.local_date,
-        msgspec.json.encode(event.attributes).decode() if event.attributes else None,
+        _json(event.attributes),
+        event.user.tz if event.user else None,
+        _json(event.user.attributes) if event.user else None,
         program_version,
         arrival.received_at,
     )
+
+
+def _json(attributes: Mapping[str, str]) -> str | None:
+    return msgspec.json.encode(attributes).decode() if attributes else None
 
 
 def _rejected_row(item: Rejected, program_version: int) -> tuple[Any, ...]:

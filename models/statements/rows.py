@@ -51,6 +51,25 @@ class _ArrayText(TypeDecorator[Sequence[Any]]):
         return "{" + ",".join(map(_element, values)) + "}"
 
 
+JSON_SEPARATOR = "\x1e"
+"""JSON holds no control character but escaped ones, so this one can stand between its texts."""
+
+
+class JsonText(Text):
+    """A text that is JSON, which goes to Postgres without escaping a single quote."""
+
+
+class _JoinedJson(TypeDecorator[Sequence[str | None]]):
+    """A list of JSON texts as one text; of the quotes in an array each would need a backslash."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Sequence[str | None] | None, dialect: Dialect) -> str:  # noqa: ARG002
+        """Return the texts in one; nothing stands for NULL."""
+        return JSON_SEPARATOR.join([text or "" for text in value or ()])
+
+
 _WRITTEN_AS_THEY_ARE = {bool, int, Decimal, date, datetime}
 
 
@@ -74,6 +93,9 @@ def _element(value: object) -> str:
 
 def array_parameter(name: str, type_: TypeEngine[Any]) -> ColumnElement[Any]:
     """Return a parameter that takes a list of values of a column's type."""
+    if isinstance(type_, JsonText):
+        joined = bindparam(name, type_=_JoinedJson())
+        return type_coerce(func.string_to_array(joined, JSON_SEPARATOR, ""), Text())
     is_text = isinstance(type_, Text)
     array = cast(bindparam(name, type_=_ArrayText()), ARRAY(Text() if is_text else type_))
     # Coerced, because SQLAlchemy knows COLLATE for texts only, not for arrays of them.
@@ -101,7 +123,7 @@ def given_columns(table: Table, *names: str) -> TableValuedAlias:
     """Return a table of parameters with some of another table's columns; JSON comes as text."""
     types = {name: table.c[name].type for name in names}
     return given(
-        "given", **{name: Text() if is_json(type_) else type_ for name, type_ in types.items()}
+        "given", **{name: JsonText() if is_json(type_) else type_ for name, type_ in types.items()}
     )
 
 

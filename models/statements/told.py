@@ -1,24 +1,17 @@
-"""What was told about users: their zones, dated, and the latest of every other field."""
+"""What was told about users, to be read: the latest of every field but the zone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, select, tuple_
 
 from models.rules.arrivals import Told
-from models.rules.calendar import ZoneChange
 from models.statements.rows import arrays, insert_given
-from models.tables import user_fields, user_zones
+from models.tables import user_fields
 from streakline.contract import UserFields
 
-_ZONE = insert_given(user_zones, "user_id", "since", "tz")
-_ADD_ZONES = _ZONE.on_conflict_do_update(
-    index_elements=["user_id", "since"],
-    set_={"tz": _ZONE.excluded.tz},
-    where=user_zones.c.tz < _ZONE.excluded.tz,
-)
 _TELL = insert_given(user_fields, "user_id", "field", "value", "told_at")
 _TELL_LATEST = _TELL.on_conflict_do_update(
     index_elements=["user_id", "field"],
@@ -29,14 +22,6 @@ _TELL_LATEST = _TELL.on_conflict_do_update(
 _FIELDS = select(user_fields.c.field, user_fields.c.value).where(
     user_fields.c.user_id == bindparam("user_id")
 )
-
-
-def add_zones(connection: Connection, changes: Mapping[str, Sequence[ZoneChange]]) -> None:
-    """Add zone changes; of two at one instant the greater name stays, as in a user's state."""
-    rows = [
-        (user_id, change.since, change.tz) for user_id, found in changes.items() for change in found
-    ]
-    connection.execute(_ADD_ZONES, arrays(["user_id", "since", "tz"], rows))
 
 
 def tell(connection: Connection, told: Iterable[Told]) -> None:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, Text, bindparam, exists, select, update
+from sqlalchemy import Connection, bindparam, exists, func, select, update
 
 from models.rules.state import UserState
-from models.statements.rows import arrays, given, insert_given, one_of
+from models.statements.rows import JsonText, arrays, given, insert_given, one_of
 from models.tables import ID, users
 
 STREAMED_ROWS = 1000
 """Rows that are in memory at a time where everyone is looked at."""
 
-_COLUMNS = ("user_id", "first_seen_at", "state")
+_COLUMNS = ("user_id", "first_seen_at", "stamp", "state")
 _ADD_USERS = insert_given(users, *_COLUMNS).on_conflict_do_nothing()
 _asked = given("asked", user_ids=ID)
 _MISSING = (
@@ -23,32 +25,67 @@ _MISSING = (
     .where(~exists().where(users.c.user_id == _asked.c.user_ids))
     .order_by(_asked.c.user_ids)
 )
-_STATES = select(users.c.user_id, users.c.state).where(one_of(users.c.user_id, "user_ids"))
+_ROWS = select(users.c.user_id, users.c.stamp, users.c.state)
+_STATES = _ROWS.where(one_of(users.c.user_id, "user_ids"))
 _LOCK_USERS = _STATES.order_by(users.c.user_id).with_for_update(of=users)
 _LOCK_FREE_USERS = _STATES.order_by(users.c.user_id).with_for_update(of=users, skip_locked=True)
-_STATE = select(users.c.user_id, users.c.state).where(users.c.user_id == bindparam("user_id"))
-_EVERYONE = select(users.c.user_id, users.c.state).execution_options(yield_per=STREAMED_ROWS)
+_EVERYONE = _ROWS.execution_options(yield_per=STREAMED_ROWS)
+_NEXT_IDS = (
+    select(users.c.user_id)
+    .where(users.c.user_id > bindparam("after"))
+    .order_by(users.c.user_id)
+    .limit(bindparam("limit"))
+)
+_NEXT_STALE = (
+    select(users.c.user_id)
+    .where(users.c.stamp != bindparam("stamp"))
+    .order_by(users.c.user_id)
+    .limit(bindparam("limit"))
+)
+_COUNT_STALE = select(func.count()).select_from(users).where(users.c.stamp != bindparam("stamp"))
+_COUNT = select(func.count()).select_from(users)
 # An update reserves the names of the table's own columns for its parameters.
 _PUT_COLUMNS = ("of_user", "new_state")
-_given = given("given", of_user=ID, new_state=Text())
+_given = given("given", of_user=ID, new_state=JsonText())
 _PUT_STATES = (
-    update(users).values(state=_given.c.new_state).where(users.c.user_id == _given.c.of_user)
+    update(users)
+    .values(state=_given.c.new_state, stamp=bindparam("new_stamp"))
+    .where(users.c.user_id == _given.c.of_user)
 )
 
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(UserState)
-_EMPTY = _ENCODER.encode(UserState()).decode()
-
-States = dict[str, UserState]
-"""States of users: `{user_id: state}`."""
+NEVER_FOLDED = ""
+"""The stamp of a user of whom nothing was folded: there is nothing to be read in the state."""
 
 
-def lock_free_users(connection: Connection, user_ids: Iterable[str]) -> States:
+@dataclass(slots=True, kw_only=True)
+class Users:
+    """States of users by id, and which of them must be folded anew before they mean anything."""
+
+    states: dict[str, UserState] = field(default_factory=dict)
+    stale: set[str] = field(default_factory=set)
+
+
+def encode_state(state: UserState) -> str:
+    """Return a state as it is kept."""
+    return _ENCODER.encode(state).decode()
+
+
+def decode_state(text: str) -> UserState:
+    """Return a state that was kept."""
+    return _DECODER.decode(text)
+
+
+def lock_free_users(connection: Connection, user_ids: Iterable[str], stamp: str) -> Users:
     """Lock those of the users whom nobody else has locked, and return their states; never waits."""
-    return _states(connection.execute(_LOCK_FREE_USERS, {"user_ids": sorted(user_ids)}).all())
+    asked = {"user_ids": sorted(user_ids)}
+    return _users(connection.execute(_LOCK_FREE_USERS, asked).all(), stamp)
 
 
-def add_missing_users(connection: Connection, user_ids: Iterable[str], now: datetime) -> None:
+def add_missing_users(
+    connection: Connection, user_ids: Iterable[str], now: datetime, stamp: str
+) -> None:
     """Add those of the users that there are not.
 
     It should be all that its transaction does: another one that adds the same user waits for its
@@ -57,41 +94,69 @@ def add_missing_users(connection: Connection, user_ids: Iterable[str], now: date
     asked = sorted(user_ids)
     missing = connection.execute(_MISSING, {"user_ids": asked}).scalars().all()
     if missing:
-        rows = ((user_id, now, _EMPTY) for user_id in missing)
+        empty = encode_state(UserState())
+        rows = ((user_id, now, stamp, empty) for user_id in missing)
         connection.execute(_ADD_USERS, arrays(_COLUMNS, rows))
 
 
-def lock_users(connection: Connection, user_ids: Iterable[str]) -> States:
+def lock_users(connection: Connection, user_ids: Iterable[str], stamp: str) -> Users:
     """Lock users that there are until the end of the transaction, waiting for whoever has them.
 
     It must be the first to lock anything in its transaction, and the ids go in one order
     everywhere, so that two batches never wait for each other in a circle.
     """
-    return _states(connection.execute(_LOCK_USERS, {"user_ids": sorted(user_ids)}).all())
+    asked = {"user_ids": sorted(user_ids)}
+    return _users(connection.execute(_LOCK_USERS, asked).all(), stamp)
 
 
-def put_states(connection: Connection, states: Mapping[str, UserState]) -> None:
-    """Write states as they now are."""
-    rows = ((user_id, _ENCODER.encode(state).decode()) for user_id, state in states.items())
-    connection.execute(_PUT_STATES, arrays(_PUT_COLUMNS, rows))
+def put_states(connection: Connection, states: Mapping[str, UserState], stamp: str) -> None:
+    """Write states as they now are, all folded under one stamp."""
+    rows = ((user_id, encode_state(state)) for user_id, state in states.items())
+    connection.execute(_PUT_STATES, arrays(_PUT_COLUMNS, rows) | {"new_stamp": stamp})
 
 
-def read_states(connection: Connection, user_ids: Iterable[str]) -> States:
-    """Return the states of those of the users that there are."""
-    return _states(connection.execute(_STATES, {"user_ids": list(user_ids)}).all())
+def read_users(connection: Connection, user_ids: Iterable[str], stamp: str) -> Users:
+    """Return those of the users that there are."""
+    return _users(connection.execute(_STATES, {"user_ids": list(user_ids)}).all(), stamp)
 
 
-def read_state(connection: Connection, user_id: str) -> UserState | None:
-    """Return a user's state, or None for one never seen."""
-    row = connection.execute(_STATE, {"user_id": user_id}).one_or_none()
-    return _DECODER.decode(row.state) if row else None
-
-
-def stream_states(connection: Connection) -> Iterator[tuple[str, UserState]]:
-    """Yield everyone's state, in no order."""
+def stream_states(connection: Connection, stamp: str) -> Iterator[tuple[str, UserState]]:
+    """Yield everyone's state, in no order, but those that are to be folded anew first."""
     for row in connection.execute(_EVERYONE):
-        yield row.user_id, _DECODER.decode(row.state)
+        if row.stamp == stamp:
+            yield row.user_id, _DECODER.decode(row.state)
 
 
-def _states(rows: Iterable[Row[str, str]]) -> States:
-    return {row.user_id: _DECODER.decode(row.state) for row in rows}
+def read_next_ids(connection: Connection, after: str, limit: int) -> list[str]:
+    """Return the ids of users in order, those that follow another."""
+    rows = connection.execute(_NEXT_IDS, {"after": after, "limit": limit})
+    return list(rows.scalars())
+
+
+def read_stale_ids(connection: Connection, stamp: str, limit: int) -> list[str]:
+    """Return the ids of users that are to be folded anew."""
+    rows = connection.execute(_NEXT_STALE, {"stamp": stamp, "limit": limit})
+    return list(rows.scalars())
+
+
+def count_stale(connection: Connection, stamp: str) -> int:
+    """Return how many users are to be folded anew."""
+    count: int = connection.execute(_COUNT_STALE, {"stamp": stamp}).scalar_one()
+    return count
+
+
+def count_users(connection: Connection) -> int:
+    """Return how many users there are."""
+    count: int = connection.execute(_COUNT).scalar_one()
+    return count
+
+
+def _users(rows: Iterable[Any], stamp: str) -> Users:
+    found = Users()
+    for row in rows:
+        if row.stamp == stamp:
+            found.states[row.user_id] = _DECODER.decode(row.state)
+        else:
+            found.states[row.user_id] = UserState()
+            found.stale.add(row.user_id)
+    return found

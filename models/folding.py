@@ -1,0 +1,346 @@
+"""Bringing users up to date: their stored states, the new facts, and what follows from them.
+
+The caller's transaction holds the users' locks and has written the facts. Facts that come after all
+that a state holds are folded onto it. Where one comes earlier, the user is folded again from the
+latest checkpoint before it, over the ledger: what was decided since is taken away and written as it
+is now. Both ways lead to the same rows, and the number of statements does not grow with the number
+of users or facts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from models.rules.boards import BoardRule, score_of
+from models.rules.due import next_due
+from models.rules.effects import DecidedScore, Effects, Notice, NoticeKind, ScoreKey
+from models.rules.facts import Event, Fact, Position
+from models.rules.fold import advance, fold, sign_up
+from models.rules.rankings import ALL, Board, Score
+from models.rules.rulebook import Rules
+from models.rules.runs import Run, RunPeriod
+from models.rules.state import RunScore, UserState
+from models.rules.streaks import Life, Reading, read
+from models.rules.timelines import EVER, late_from
+from models.statements import boards as board_statements
+from models.statements import decided as decided_statements
+from models.statements import ledger as ledger_statements
+from models.statements import users as user_statements
+from models.statements.boards import RunName, StoredRun
+from models.statements.decided import Of
+from models.statements.ledger import Ledger
+from models.statements.users import Users, decode_state, encode_state
+
+Placement = tuple[Mapping[str, str], bool]
+"""What decides on which boards a user stands: attributes, and whether the user is suspended."""
+
+
+@dataclass(slots=True, kw_only=True)
+class News(Ledger):
+    """What is new of a user; `silent` where nobody is to be told what follows."""
+
+    silent: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class _Folded:
+    """A user while being brought up to date."""
+
+    state: UserState
+    effects: Effects
+    placement: Placement | None
+    before: Mapping[str, Reading]
+    silent: bool
+    anew: bool
+    cut: list[StoredRun] = field(default_factory=list)
+
+
+def bring_up_to_date(
+    connection: Connection, rules: Rules, users: Users, news: Mapping[str, News], now: datetime
+) -> bool:
+    """Fold what is new and write all that follows; tell whether any board changed.
+
+    Users that are stale are folded from nothing. `now` is what readers of corrections go by.
+    """
+    late = _find_late(rules, users, news)
+    folded = {
+        user_id: _Folded(
+            state=users.states[user_id],
+            effects=Effects(encode=encode_state),
+            placement=_placement(users.states[user_id])
+            if _may_move(one, user_id in late)
+            else None,
+            before=_readings(rules, users.states[user_id], now) if user_id in late else {},
+            silent=one.silent or user_id in users.stale,
+            anew=user_id in late,
+        )
+        for user_id, one in news.items()
+    }
+    silenced = _fold_anew(connection, rules, folded, late) if late else {}
+    for user_id, one in news.items():
+        if user_id not in late:
+            state = folded[user_id].state
+            if one.told:
+                state.told.tell(one.told, rules.attributes)
+            _fold(state, one, rules, folded[user_id].effects)
+    for user_id in late.keys() - users.stale:
+        _tell_corrections(rules, folded[user_id], news[user_id], now)
+    _write(connection, folded, silenced)
+    touched = _touched(connection, rules, folded)
+    if touched:
+        board_statements.touch(connection, touched)
+    states = {user_id: one.state for user_id, one in folded.items()}
+    users.states.update(states)
+    users.stale -= states.keys()
+    user_statements.put_states(connection, states, rules.stamp)
+    return bool(touched)
+
+
+def renew_stale(connection: Connection, rules: Rules, users: Users, now: datetime) -> bool:
+    """Fold from nothing those whose states mean nothing yet, silently; tell if a board changed."""
+    stale = {user_id: News(silent=True) for user_id in users.stale}
+    return bool(stale) and bring_up_to_date(connection, rules, users, stale, now)
+
+
+def fold_ledger(ledger: Ledger, rules: Rules, effects: Effects) -> UserState:
+    """Return what a user's whole ledger comes to, from nothing."""
+    state = UserState()
+    state.told.tell(ledger.told, rules.attributes)
+    _fold(state, ledger, rules, effects)
+    return state
+
+
+def _fold(state: UserState, new: Ledger, rules: Rules, effects: Effects) -> None:
+    """Fold facts that come after the state's own, and go on to where the user was last seen."""
+    if new.pauses:
+        state.told.pause(new.pauses)
+    if new.told and state.as_of is not None:
+        state.due_at = next_due(state, rules)
+    facts = sorted(new.facts, key=_position)
+    seen_at = min(new.seen_at, default=None)
+    if state.as_of is None and seen_at is not None and not (facts and facts[0].at <= seen_at):
+        sign_up(state, seen_at, rules, effects)
+    fold(state, facts, rules, effects)
+    if new.seen_at or state.seen_at:
+        state.seen_at = max([*new.seen_at, state.seen_at or EVER])
+        advance(state, state.seen_at, rules, effects)
+        if state.as_of is not None and state.seen_at <= state.as_of[0]:
+            state.seen_at = None  # a fold from a checkpoint would not know of it
+
+
+def _find_late(rules: Rules, users: Users, news: Mapping[str, News]) -> dict[str, datetime]:
+    """Return whom something concerns that comes before what is folded already, and from when on."""
+    late = {}
+    for user_id, one in news.items():
+        if user_id in users.stale:
+            late[user_id] = EVER
+            continue
+        state = users.states[user_id]
+        instants = [fact.at for fact in one.facts if state.as_of and fact.position < state.as_of]
+        instants += [pause.at for pause in one.pauses if state.as_of and pause.at <= state.as_of[0]]
+        as_of = state.as_of[0] if state.as_of else None
+        told_from = late_from(state.told, one.told, rules.attributes, as_of) if one.told else None
+        if told_from is not None:
+            instants.append(told_from)
+        if one.seen_at and state.signed_up_at and min(one.seen_at) < state.signed_up_at:
+            instants.append(EVER)
+        if not state.facts and any(fact.at == state.signed_up_at for fact in one.facts):
+            instants.append(EVER)  # the first fact signs up, under its own version
+        if instants:
+            late[user_id] = min(instants)
+    return late
+
+
+def _fold_anew(
+    connection: Connection,
+    rules: Rules,
+    folded: Mapping[str, _Folded],
+    late: Mapping[str, datetime],
+) -> Mapping[tuple[str, NoticeKind, str], bool]:
+    """Fold users again from their latest checkpoint before an instant, or from nothing.
+
+    Returns which of the notices that were taken away were silent.
+    """
+    checkpoints = decided_statements.read_checkpoints(connection, late)
+    starts = dict.fromkeys(late, EVER)
+    for user_id, instant in late.items():
+        found = checkpoints.get(user_id)
+        state = folded[user_id].state = UserState()
+        if found is not None and instant != EVER:
+            starts[user_id] = found.as_of
+            state = folded[user_id].state = decode_state(found.state)
+            state.seen_at, state.told = None, state.told.until(found.as_of)
+    silenced, scores = decided_statements.cut_decided(connection, starts)
+    run_ids = {run_id for _, run_id in scores}
+    runs = board_statements.read_runs(connection, run_ids) if run_ids else {}
+    for user_id, run_id in scores:
+        folded[user_id].cut.append(runs[run_id])
+    for user_id, ledger in ledger_statements.read_after(connection, starts).items():
+        one = folded[user_id]
+        before = {board_id: dict(runs) for board_id, runs in one.state.runs.items()}
+        one.state.told.tell(ledger.told, rules.attributes)
+        _fold(one.state, ledger, rules, one.effects)
+        _put_back(one, before, starts[user_id])
+    return silenced
+
+
+def _put_back(one: _Folded, before: Mapping[str, Mapping[str, RunScore]], as_of: datetime) -> None:
+    """Keep the scores that were cut and not decided anew as they were at the checkpoint."""
+    for run in one.cut:
+        key = ScoreKey(f"{run.leaderboard}@{run.since}", run.run)
+        score = before.get(key.board, {}).get(key.run)
+        if score is not None and key not in one.effects.scores:
+            whole = Run(run.run, run.opens_at, run.closes_at, None)
+            one.effects.scores[key] = DecidedScore(whole, score, as_of)
+
+
+def _may_move(one: News, late: bool) -> bool:
+    """Tell whether what is new of a user can put them on other boards."""
+    return late or bool(one.told) or any(type(fact) is not Event for fact in one.facts)
+
+
+def _placement(state: UserState) -> Placement:
+    return state.told.now(), state.suspended
+
+
+def _readings(rules: Rules, state: UserState, now: datetime) -> dict[str, Reading]:
+    """Return how a user's streaks read."""
+    life = Life(state.told.zones, rules.latest.tz, state.told.pauses)
+    return {
+        name: read(rule, state.streaks[name], life, now)
+        for name, rule in rules.latest.streaks.items()
+        if name in state.streaks
+    }
+
+
+def _tell_corrections(rules: Rules, one: _Folded, news: News, now: datetime) -> None:
+    """Notice streaks of whose past something changed (S14), not only of their latest period."""
+    if not news.facts or one.state.as_of is None:
+        return
+    for name, after in _readings(rules, one.state, now).items():
+        before = one.before.get(name)
+        if before is None or not before.differs_in_the_past(after):
+            continue
+        at = min(fact.at for fact in news.facts)
+        body = {"streak": name, "before": before.length, "after": after.length}
+        cause = f"{name}:{at.isoformat()}"
+        one.effects.put_notice(Notice(NoticeKind.CORRECTION, cause, at, body, one.state.as_of[0]))
+
+
+def _write(
+    connection: Connection,
+    folded: Mapping[str, _Folded],
+    silenced: Mapping[tuple[str, NoticeKind, str], bool],
+) -> None:
+    """Write what was decided, one statement for each kind of row that there is."""
+    effects = {user_id: one.effects for user_id, one in folded.items()}
+    entries: list[Of] = [(user, row) for user, one in effects.items() for row in one.entries]
+    if entries:
+        decided_statements.add_entries(connection, entries)
+    completed: list[Of] = [(user, row) for user, one in effects.items() for row in one.completed]
+    if completed:
+        decided_statements.add_achievements(connection, completed)
+    dropped = [(user, *key) for user, one in effects.items() for key in one.dropped]
+    unsure = decided_statements.drop_notices(connection, dropped) if dropped else {}
+    notices = [
+        (user, notice, silenced.get((user, *key), folded[user].silent))
+        for user, one in effects.items()
+        for key, notice in one.notices.items()
+    ]
+    if notices:
+        decided_statements.put_notices(connection, notices)
+    chains: list[Of] = [(user, row) for user, one in effects.items() for row in one.chains]
+    if chains:
+        decided_statements.add_chains(connection, chains)
+    made: list[Of] = [(user, row) for user, one in effects.items() for row in one.checkpoints]
+    if made:
+        decided_statements.put_checkpoints(connection, made)
+    if unsure:
+        decided_statements.drop_checkpoints(connection, unsure)
+    scores = [(user, key, row) for user, one in effects.items() for key, row in one.scores.items()]
+    if scores:
+        wanted = {
+            _run_name(key): (row.run.opens_at, row.run.closes_at)
+            for _, key, row in scores
+            if row.run.opens_at is not None and row.run.closes_at is not None
+        }
+        numbers = board_statements.number_runs(connection, wanted)
+        rows = ((numbers[_run_name(key)], user, row) for user, key, row in scores)
+        decided_statements.put_scores(connection, rows)
+
+
+def _run_name(key: ScoreKey) -> RunName:
+    name, _, since = key.board.rpartition("@")
+    return (name, int(since), key.run)
+
+
+def _touched(
+    connection: Connection, rules: Rules, folded: Mapping[str, _Folded]
+) -> dict[Board, dict[str, Score | None]]:
+    """Return the scores that changed on the boards that are in force.
+
+    A user whose attributes changed, or who was suspended or cleared, takes all scores along.
+    """
+    touched: dict[Board, dict[str, Score | None]] = {}
+    moved = {
+        user_id
+        for user_id, one in folded.items()
+        if one.placement is not None and one.placement != _placement(one.state)
+    }
+    kept = board_statements.read_scores_of(connection, moved) if moved else {}
+    for user_id, one in folded.items():
+        placement = _placement(one.state)
+        found = (
+            _all_scores(rules, one, kept.get(user_id, {}))
+            if user_id in moved or one.anew
+            else _new_scores(rules, one)
+        )
+        for rule, run, score in found:
+            now = rule.segments(*placement)
+            for segment in now:
+                touched.setdefault(rule.board(run, segment), {})[user_id] = score
+            if user_id in moved and one.placement is not None:
+                for segment in rule.segments(*one.placement):
+                    if segment not in now:
+                        touched.setdefault(rule.board(run, segment), {})[user_id] = None
+    return touched
+
+
+Found = tuple[BoardRule, str, Score | None]
+"""A leaderboard, a run, and what a user has there."""
+
+
+def _new_scores(rules: Rules, one: _Folded) -> Iterator[Found]:
+    """Yield the scores that what was folded has changed."""
+    for board_id in one.effects.touched:
+        rule = rules.boards.get(board_id)
+        if rule is not None:
+            yield rule, ALL, score_of(rule, one.state, ALL)
+    for (board_id, run), decided in one.effects.scores.items():
+        rule = rules.boards.get(board_id)
+        if rule is not None:
+            yield rule, run, Score(decided.score.score, decided.score.reached_at)
+
+
+def _all_scores(rules: Rules, one: _Folded, kept: Mapping[RunName, Score]) -> Iterator[Found]:
+    """Yield the scores of a user who was folded anew, or, with all that are kept, who moved."""
+    scores: dict[tuple[str, str], Score | None] = {
+        (f"{run.leaderboard}@{run.since}", run.run): None for run in one.cut
+    }
+    scores |= {(f"{name}@{since}", run): score for (name, since, run), score in kept.items()}
+    for key, decided in one.effects.scores.items():
+        scores[key] = Score(decided.score.score, decided.score.reached_at)
+    for (board_id, run), score in scores.items():
+        if board_id in rules.boards:
+            yield rules.boards[board_id], run, score
+    for rule in rules.latest.boards:
+        if rule.runs.period is RunPeriod.ALL:
+            yield rule, ALL, score_of(rule, one.state, ALL)
+
+
+def _position(fact: Fact) -> Position:
+    return fact.position

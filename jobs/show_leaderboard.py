@@ -1,21 +1,29 @@
-"""Standings of a board, from the live rankings or from Postgres, which decides."""
+"""Standings of a board, from the live rankings or from Postgres, which decides (S47)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
+from itertools import islice
+from typing import Any
 
 from sqlalchemy import Connection, Engine
 
 from models.rankings import Rankings
-from models.rulebooks import build_rulebook, read_history
-from models.rules.rankings import Board, Standing, rank
-from models.rules.rulebook import BoardRule
-from models.rules.scores import score_of
+from models.rulebooks import Rulebooks
+from models.rules.boards import BoardRule, score_of
+from models.rules.calendar import local_date
+from models.rules.rankings import ALL, Board, Score, Standing, rank
+from models.rules.rulebook import Rules
+from models.rules.runs import Phase, Run, RunPeriod, phase, run_at, run_named
+from models.rules.segments import segment_name
 from models.statements import boards as statements
 from models.statements import users as user_statements
 from streakline.contract import nearest
+
+USERS_AT_ONCE = 5_000
 
 
 class Source(Enum):
@@ -34,67 +42,164 @@ class Page:
     """Some standings of a board, in order, and how many users are on it."""
 
     board: Board
+    phase: Phase
+    segment: Mapping[str, str]
     participants: int
     standings: Sequence[Standing]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which standings of which board: the first ones, or those around a user.
+    """Which standings of which board: the first ones, those around a user, or those of some users.
 
-    `limit` is how many are returned at most; around a user, half of them on each side.
+    `limit` is how many are returned at most; around a user, half of them on each side. Without a
+    `run` it is the one that is open.
     """
 
     leaderboard: str
     run: str | None = None
+    segment: Mapping[str, str] = field(default_factory=dict)
     limit: int = 10
     offset: int = 0
     around: str | None = None
+    users: Sequence[str] = ()
 
 
-def show_leaderboard(engine: Engine, rankings: Rankings, wanted: Wanted, source: Source) -> Page:
+def show_leaderboard(
+    engine: Engine, rankings: Rankings, wanted: Wanted, source: Source, now: datetime
+) -> Page:
     """Return a page of standings. Raises NoSuchBoard, NoProgram."""
     with engine.connect() as connection:
-        rulebook = build_rulebook(read_history(connection), statements.read_boards(connection))
-        rule = _find(rulebook.boards, wanted)
+        rules = Rulebooks().current(connection)
+        rule = find_leaderboard(rules, wanted.leaderboard)
+        run = _find_run(rule, wanted.run, now)
+        board = rule.board(run.name, _find_segment(rule, wanted.segment))
         if source is Source.REDIS:
-            return _from_redis(rankings, rule.board, wanted)
-        return _from_postgres(connection, rule, wanted)
+            participants = rankings.count(board)
+            standings = _from_redis(rankings, rule, board, wanted)
+        else:
+            everyone = _rank(connection, rules, rule, board)
+            participants = len(everyone)
+            standings = _select(everyone, rule, wanted)
+    return Page(
+        board=board,
+        phase=phase(run, now),
+        segment=wanted.segment,
+        participants=participants,
+        standings=standings,
+    )
 
 
-def _find(rules: Sequence[BoardRule], wanted: Wanted) -> BoardRule:
-    names = sorted({rule.board.leaderboard for rule in rules})
-    of_name = [rule for rule in rules if rule.board.leaderboard == wanted.leaderboard]
-    if not of_name:
-        raise NoSuchBoard(
-            f"there is no leaderboard {wanted.leaderboard!r}{nearest(wanted.leaderboard, names)} "
-            f"(there are: {', '.join(names) or 'none'})"
-        )
-    for rule in of_name:
-        if wanted.run in {None, rule.board.run}:
+def list_runs(engine: Engine, leaderboard: str, now: datetime) -> list[dict[str, Any]]:
+    """Return the runs of a leaderboard with scores, oldest first. Raises NoSuchBoard, NoProgram."""
+    with engine.connect() as connection:
+        rule = find_leaderboard(Rulebooks().current(connection), leaderboard)
+        if rule.runs.period is RunPeriod.ALL:
+            return [{"run": ALL, "status": Phase.OPEN.value, "opens_at": None, "closes_at": None}]
+        return [
+            {
+                "run": found.run,
+                "status": phase(run_named(rule.runs, found.run), now).value,
+                "opens_at": found.opens_at,
+                "closes_at": found.closes_at,
+            }
+            for found in statements.list_runs(connection, rule.name, rule.since)
+        ]
+
+
+def percentile(place: int, participants: int) -> float:
+    """Return how many of a hundred others are ranked behind: 100 for the first."""
+    if participants <= 1:
+        return 100.0
+    return round(100 * (participants - place) / (participants - 1), 2)
+
+
+def find_leaderboard(rules: Rules, name: str) -> BoardRule:
+    """Return a leaderboard of the program in force. Raises NoSuchBoard."""
+    names = sorted(rule.name for rule in rules.latest.boards)
+    for rule in rules.latest.boards:
+        if rule.name == name:
             return rule
-    runs = ", ".join(rule.board.run for rule in of_name)
-    raise NoSuchBoard(f"{wanted.leaderboard} has no run {wanted.run!r} (there are: {runs})")
+    raise NoSuchBoard(
+        f"there is no leaderboard {name!r}{nearest(name, names)} "
+        f"(there are: {', '.join(names) or 'none'})"
+    )
 
 
-def _from_redis(rankings: Rankings, board: Board, wanted: Wanted) -> Page:
+def current_run(rule: BoardRule, now: datetime) -> Run:
+    """Return the run that is open; by users' own clocks, that of the date in UTC."""
+    return run_at(rule.runs, now, local_date(now, rule.runs.tz or "UTC"))
+
+
+def _find_run(rule: BoardRule, name: str | None, now: datetime) -> Run:
+    if name is None:
+        return current_run(rule, now)
+    try:
+        return run_named(rule.runs, name)
+    except ValueError as error:
+        raise NoSuchBoard(f"{rule.name} has no run {name!r}: {error}") from None
+
+
+def _find_segment(rule: BoardRule, values: Mapping[str, str]) -> str:
+    if not values:
+        return ALL
+    if set(values) != set(rule.segment_by):
+        by = ", ".join(rule.segment_by) or "nothing"
+        raise NoSuchBoard(
+            f"{rule.name} is segmented by {by}; name a value for each, "
+            f"not for {', '.join(sorted(values))}"
+        )
+    return segment_name(values)
+
+
+def _from_redis(
+    rankings: Rankings, rule: BoardRule, board: Board, wanted: Wanted
+) -> Sequence[Standing]:
+    if wanted.users:
+        found = [rankings.standing(board, user_id) for user_id in dict.fromkeys(wanted.users)]
+        return sorted((one for one in found if one is not None), key=lambda one: one.rank)
     if wanted.around is not None:
-        standings = rankings.around(board, wanted.around, wanted.limit // 2)
-    else:
-        standings = rankings.page(board, offset=wanted.offset, limit=wanted.limit)
-    return Page(board=board, participants=rankings.count(board), standings=standings)
+        return rankings.around(board, wanted.around, wanted.limit // 2)
+    return rankings.page(board, offset=wanted.offset, limit=_listed(rule, wanted))
 
 
-def _from_postgres(connection: Connection, rule: BoardRule, wanted: Wanted) -> Page:
-    """Rank everyone by the states that Postgres holds; a million users take a while."""
-    everyone = user_statements.stream_states(connection)
-    scores = {user_id: score_of(rule, state) for user_id, state in everyone}
-    standings = rank(scores, ascending=rule.board.ascending)
-    first = wanted.offset
-    last = first + wanted.limit
-    if wanted.around is not None:
-        places = (place for place, one in enumerate(standings) if one.user_id == wanted.around)
-        place = next(places, None)
-        reach = wanted.limit // 2
-        first, last = (0, 0) if place is None else (max(0, place - reach), place + reach + 1)
-    return Page(board=rule.board, participants=len(standings), standings=standings[first:last])
+def _listed(rule: BoardRule, wanted: Wanted) -> int:
+    """Return how many may be listed from the offset on (S46)."""
+    return wanted.limit if rule.size is None else min(wanted.limit, rule.size - wanted.offset)
+
+
+def _select(everyone: Sequence[Standing], rule: BoardRule, wanted: Wanted) -> Sequence[Standing]:
+    if wanted.users:
+        asked = set(wanted.users)
+        return [one for one in everyone if one.user_id in asked]
+    if wanted.around is None:
+        return everyone[wanted.offset : wanted.offset + max(0, _listed(rule, wanted))]
+    places = (place for place, one in enumerate(everyone) if one.user_id == wanted.around)
+    place = next(places, None)
+    reach = wanted.limit // 2
+    return [] if place is None else everyone[max(0, place - reach) : place + reach + 1]
+
+
+def _rank(connection: Connection, rules: Rules, rule: BoardRule, board: Board) -> list[Standing]:
+    """Rank everyone by what Postgres holds; a million users take a while."""
+    scores = dict(read_board(connection, rules, rule, board))
+    return rank(scores, ascending=board.ascending)
+
+
+def read_board(
+    connection: Connection, rules: Rules, rule: BoardRule, board: Board
+) -> Iterator[tuple[str, Score]]:
+    """Yield everyone's score on a board, as Postgres holds it, in no order."""
+    if rule.runs.period is RunPeriod.ALL:
+        for user_id, state in user_statements.stream_states(connection, rules.stamp):
+            score = score_of(rule, state, ALL)
+            placed = rule.segments(state.told.now(), state.suspended)
+            if score is not None and board.segment in placed:
+                yield user_id, score
+        return
+    scores = statements.read_scores(connection, (rule.name, rule.since, board.run))
+    while some := dict(islice(scores, USERS_AT_ONCE)):
+        users = user_statements.read_users(connection, some, rules.stamp)
+        for user_id, state in users.states.items():
+            if board.segment in rule.segments(state.told.now(), state.suspended):
+                yield user_id, some[user_id]

@@ -1,6 +1,7 @@
-"""A user's state as of an instant, in the shape of the interface.
+"""A user's state as of an instant, in the shape of the interface (S26).
 
-Streaks read right without any sweep: a chain whose deadline has passed reads 0 (S26).
+It is right without any sweep: what time has caused up to the instant is done to a copy. As of an
+instant in the past it is folded anew, from the facts that had occurred by then.
 """
 
 from __future__ import annotations
@@ -9,114 +10,136 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
-from models.program import Program
+from models.folding import fold_ledger
 from models.rankings import Rankings
-from models.rulebooks import build_rulebook, read_history
-from models.rules.calendar import day_start, local_date, next_day
-from models.rules.levels import Level, level_of
-from models.rules.points import balance_of
-from models.rules.rulebook import Rulebook
-from models.rules.state import UserState
-from models.rules.streaks import Chain, LatestChain, is_active
-from models.statements import boards as board_statements
-from models.statements import chains as chain_statements
+from models.rulebooks import Rulebooks
+from models.rules.calendar import local_date
+from models.rules.effects import Completed, Effects
+from models.rules.fold import advance
+from models.rules.levels import level_of
+from models.rules.periods import last_date, period_of, starts_at
+from models.rules.rankings import ALL
+from models.rules.rulebook import Rules
+from models.rules.runs import RunPeriod, run_at
+from models.rules.state import ZERO, UserState
+from models.rules.streaks import Chain, Life, StreakRule, begin, read
+from models.rules.timelines import EVER
+from models.statements import decided as decided_statements
+from models.statements import ledger as ledger_statements
 from models.statements import told as told_statements
 from models.statements import users as user_statements
 
 
 def show_user(
-    engine: Engine, rankings: Rankings, user_id: str, now: datetime
+    engine: Engine,
+    rankings: Rankings,
+    user_id: str,
+    now: datetime,
+    as_of: datetime | None = None,
 ) -> dict[str, Any] | None:
-    """Return the user's state, or None for one never seen. Raises NoProgram."""
+    """Return the user's state, or None for one never seen (until then). Raises NoProgram."""
     with engine.connect() as connection:
-        history = read_history(connection)
-        rulebook = build_rulebook(history, board_statements.read_boards(connection))
-        state = user_statements.read_state(connection, user_id)
-        if state is None:
+        rules = Rulebooks().current(connection)
+        users = user_statements.read_users(connection, [user_id], rules.stamp)
+        if user_id not in users.states:
             return None
-        program = history[-1].program
+        state, effects, chains = users.states[user_id], Effects(), {}
+        completed: list[Completed] = []
+        if as_of is None and user_id not in users.stale:
+            chains = decided_statements.read_chains(connection, user_id)
+            completed = decided_statements.read_achievements(connection, user_id)
+        else:
+            state = _fold(connection, rules, user_id, as_of or now, effects)
+            if state.as_of is None:
+                return None
+        advance(state, as_of or now, rules, effects)
+        for ended in effects.chains:
+            chains.setdefault(ended.streak, []).append(ended.chain)
+        fields = told_statements.read_fields(connection, user_id)
         return {
             "user_id": user_id,
-            "tz": state.tz(rulebook.tz),
-            "tz_assumed": not state.zones,
-            "fields": told_statements.read_fields(connection, user_id),
-            "metrics": _metrics(program, state),
-            "streaks": _streaks(
-                rulebook, state, chain_statements.read_history(connection, user_id), now
-            ),
-            "points": _points(program, state),
-            "achievements": [],
-            "leaderboards": _leaderboards(rulebook, rankings, user_id),
+            "tz": state.tz_at(as_of or now, rules.latest.tz),
+            "tz_assumed": not state.told.zones,
+            "suspended": state.suspended,
+            "fields": fields,
+            "metrics": {name: {"total": total.value} for name, total in state.totals.items()},
+            "streaks": {
+                name: _streak(rules, rule, state, chains.get(name, []), as_of or now)
+                for name, rule in rules.latest.streaks.items()
+            },
+            "points": _points(rules, state),
+            "achievements": _achievements([*completed, *effects.completed]),
+            "leaderboards": _places(rules, rankings, state, user_id, now) if as_of is None else {},
         }
 
 
-def _metrics(program: Program, state: UserState) -> dict[str, Any]:
-    return {
-        name: {"total": state.totals[name].value}
-        for name in program.metrics
-        if name in state.totals
-    }
+def _fold(
+    connection: Connection, rules: Rules, user_id: str, as_of: datetime, effects: Effects
+) -> UserState:
+    ledger = ledger_statements.read_after(connection, {user_id: EVER}, as_of)[user_id]
+    return fold_ledger(ledger, rules, effects)
 
 
-def _streaks(
-    rulebook: Rulebook, state: UserState, history: Mapping[str, Sequence[Chain]], now: datetime
+def _streak(
+    rules: Rules, rule: StreakRule, state: UserState, ended: Sequence[Chain], now: datetime
 ) -> dict[str, Any]:
-    tz = state.tz(rulebook.tz)
+    tz = state.tz_at(now, rules.latest.tz)
     today = local_date(now, tz)
-    totals = state.day.totals if state.day and state.day.date == today else {}
+    period = period_of(today, rule.period)
+    streak = state.streaks.get(rule.name) or begin(rule, today)
+    found = read(rule, streak, Life(state.told.zones, rules.latest.tz, state.told.pauses), now)
     return {
-        rule.name: {
-            **_chain(state.streaks.get(rule.name), history.get(rule.name, []), now),
-            "active": is_active(rule, totals),
-            "period_start": today,
-            "period_end": today,
-            "period_ends_at": day_start(next_day(today, tz), tz),
-            "freezes": 0,
-        }
-        for rule in rulebook.streaks
-    }
-
-
-def _chain(latest: LatestChain | None, before: Sequence[Chain], now: datetime) -> dict[str, Any]:
-    chains = [*before, *([latest.chain] if latest else [])]
-    alive = latest if latest and now < latest.deadline_at else None
-    return {
-        "length": alive.chain.length if alive else 0,
-        "longest": max((chain.length for chain in chains), default=0),
-        "started_on": alive.chain.started_on if alive else None,
-        "expires_at": alive.deadline_at if alive else None,
+        "length": found.length,
+        "longest": found.longest,
+        "started_on": found.started_on,
+        "active": period in streak.activated,
+        "period_start": period,
+        "period_end": last_date(period, rule.period),
+        "period_starts_at": starts_at(period, rule.period, tz),
+        "expires_at": found.expires_at if found.length else None,
+        "freezes": found.freezes,
         "history": [
             {"start": chain.started_on, "end": chain.ended_on, "length": chain.length}
-            for chain in chains
+            for chain in (*ended, *found.history)
         ],
     }
 
 
-def _points(program: Program, state: UserState) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, system in program.points.items():
-        balance = balance_of(state.points.get(name, {}).values())
-        levels = [
-            Level(key=level.key, number=number, at=level.at)
-            for number, level in enumerate(system.levels, start=1)
-        ]
-        level = level_of(levels, balance)
-        found[name] = {
+def _points(rules: Rules, state: UserState) -> dict[str, Any]:
+    shown: dict[str, Any] = {}
+    for name, rule in rules.latest.points.items():
+        points = state.points.get(name)
+        balance = points.balance if points else ZERO
+        level = level_of(rule.levels, balance)
+        shown[name] = {
             "total": balance,
             "level": {"key": level.key, "number": level.number} if level else None,
         }
-    return found
+    return shown
 
 
-def _leaderboards(rulebook: Rulebook, rankings: Rankings, user_id: str) -> dict[str, Any]:
+def _achievements(completed: Sequence[Completed]) -> list[Mapping[str, Any]]:
+    return [
+        {"key": one.key, "completed_at": one.completed_at, "backdated": one.backdated}
+        for one in sorted(completed, key=lambda one: (one.completed_at, one.key))
+    ]
+
+
+def _places(
+    rules: Rules, rankings: Rankings, state: UserState, user_id: str, now: datetime
+) -> dict[str, Any]:
+    """Return the user's places in the runs that are open: by own clock, the user's."""
     found: dict[str, Any] = {}
-    for board in (rule.board for rule in rulebook.boards):
+    for rule in rules.latest.boards:
+        today = local_date(now, rule.runs.tz or state.tz_at(now, rules.latest.tz))
+        run = ALL if rule.runs.period is RunPeriod.ALL else run_at(rule.runs, now, today).name
+        board = rule.board(run)
         standing = rankings.standing(board, user_id)
         if standing is not None:
-            found[board.leaderboard] = {
-                "run": board.run,
+            found[rule.name] = {
+                "run": run,
                 "rank": standing.rank,
                 "score": standing.score,
                 "participants": rankings.count(board),

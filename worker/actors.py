@@ -10,6 +10,7 @@ from dramatiq import Broker, actor
 from sqlalchemy import Engine
 
 from jobs.apply_events import Kind, Received, apply_events
+from jobs.recompute_users import recompute_stale
 from models.rulebooks import Rulebooks
 from models.statements.ticks import claim_slot
 from streakline.contract import (
@@ -28,7 +29,9 @@ from worker.schedule import STALE_SLOTS, TICKS, Tick
 
 SWEEPS_QUEUE = "sweeps"
 EVENTS_AT_ONCE_MAX = 2_000
-"""Events of several messages that are applied as one batch: in about a fifth of a second."""
+"""Events of several messages that are applied as one batch; their users are held in memory."""
+USERS_PER_SWEEP_MAX = 2_000
+"""Users that one sweep folds anew: some seconds' work, so that a message is never held for long."""
 ANALYTICS_QUEUE = "analytics"
 """What the process that owns the warehouse takes; nothing is sent there yet."""
 
@@ -61,9 +64,14 @@ def declare_actors(
     declare(APPLY_EVENTS_ACTOR, EVENTS_QUEUE, apply_events_actor)
     declare(IDENTIFY_USERS_ACTOR, EVENTS_QUEUE, identify_users_actor)
 
+    def recompute() -> None:
+        if recompute_stale(engine, rulebooks, utc_now(), users_max=USERS_PER_SWEEP_MAX):
+            projector.wake()
+
     sweeps: dict[str, Callable[[], object]] = {
         "project-rankings": projector.project,
         "recover-messages": lambda: recover_messages(broker, broker_url),
+        "recompute-users": recompute,
     }
     for tick in TICKS:
         declare(tick.actor_name, SWEEPS_QUEUE, _sweep(tick, engine, sweeps[tick.name]))

@@ -25,6 +25,9 @@ HEARTBEAT_TIMEOUT_MILLISECONDS = 30_000
 REJECTED_KEPT_MILLISECONDS = 100 * 365 * 24 * 60 * 60 * 1_000
 """For good: Dramatiq throws away what was rejected a week ago, and to us that is a message lost."""
 ACKNOWLEDGED_AT_ONCE_MAX = 1_000
+EVENTS_HELD_MAX = 4_000
+"""Events of messages that a worker takes at a time, two batches' worth or so."""
+MESSAGES_HELD_MIN = 4
 ROOM_SECONDS_MAX = 0.02
 """How long a worker that has its hands more than half full waits before it fetches a few more."""
 ROOM_POLL_SECONDS = 0.001
@@ -87,9 +90,7 @@ class _RedisBroker(RedisBroker):
                     self.do_requeue(queue_name, message_id)
             except RedisConnectionError as error:
                 raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call] # as above
-        return _GatheringConsumer(  # type: ignore[no-untyped-call] # as above
-            self, queue_name, prefetch, timeout
-        )
+        return _GatheringConsumer(self, queue_name, prefetch, timeout)
 
     def done(self, queue_name: str, message_id: str) -> None:
         """Take a message that is done, to acknowledge it with the next ones."""
@@ -119,6 +120,11 @@ class _GatheringConsumer(_RedisConsumer):
     nothing.
     """
 
+    def __init__(self, broker: RedisBroker, queue_name: str, prefetch: int, timeout: int) -> None:
+        super().__init__(broker, queue_name, prefetch, timeout)  # type: ignore[no-untyped-call] # as above
+        self._messages_max = prefetch
+        self.prefetch = min(prefetch, MESSAGES_HELD_MIN)
+
     def ack(self, message: MessageProxy) -> None:
         self.broker.done(self.queue_name, message.options["redis_message_id"])
         self.queued_message_ids.discard(message.message_id)
@@ -128,7 +134,19 @@ class _GatheringConsumer(_RedisConsumer):
             self._acknowledge()
             self._wait_for_room()
         message: MessageProxy | None = super().__next__()  # type: ignore[no-untyped-call] # as above
+        if message is not None:
+            self._hold_few_events(message)
         return message
+
+    def _hold_few_events(self, message: MessageProxy) -> None:
+        """Hold few messages of many events: what one worker holds, others overtake.
+
+        A user's events that come in order are folded on; of those that were overtaken each asks for
+        a look at the past.
+        """
+        events = len(message.kwargs.get("events", ())) or 1
+        fitting = max(MESSAGES_HELD_MIN, EVENTS_HELD_MAX // events)
+        self.prefetch = min(self._messages_max, fitting)
 
     def close(self) -> None:
         self._acknowledge()

@@ -36,6 +36,7 @@ class Tick:
 TICKS = (
     Tick(name="project-rankings", every=timedelta(seconds=2)),
     Tick(name="recover-messages", every=timedelta(seconds=10)),
+    Tick(name="recompute-users", every=timedelta(seconds=10)),
 )
 STALE_SLOTS = 3
 """A message about a slot so many intervals old is left to the later ones that follow it."""

@@ -5,15 +5,20 @@ from __future__ import annotations
 import sys
 
 import typer
+from rich.markup import escape
 
 from worker.cli import (
+    achievements,
+    checks,
     demo,
     doctor,
     events,
     leaderboards,
+    points,
     programs,
     servers,
     status,
+    streaks,
     users,
 )
 from worker.cli.console import WRONG_USE, err, explain
@@ -21,7 +26,7 @@ from worker.cli.console import WRONG_USE, err, explain
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Streaks, points, levels and leaderboards from an app's events.",
+    help="Streaks, points, levels, achievements and leaderboards from an app's events.",
 )
 app.command(rich_help_panel="Run")(servers.up)
 app.command(rich_help_panel="Run")(demo.demo)
@@ -35,6 +40,12 @@ app.add_typer(programs.app, name="program", rich_help_panel="Rules and state")
 app.add_typer(events.app, name="events", rich_help_panel="Rules and state")
 app.add_typer(users.app, name="user", rich_help_panel="Rules and state")
 app.add_typer(leaderboards.app, name="leaderboard", rich_help_panel="Rules and state")
+app.command(rich_help_panel="Rules and state")(checks.explain)
+app.command(rich_help_panel="Look after it")(checks.verify)
+app.command(rich_help_panel="Look after it")(checks.recompute)
+app.add_typer(streaks.app, name="streak", rich_help_panel="Put right")
+app.add_typer(points.app, name="points", rich_help_panel="Put right")
+app.add_typer(achievements.app, name="achievement", rich_help_panel="Put right")
 
 
 def main() -> None:
@@ -45,5 +56,5 @@ def main() -> None:
         reason = explain(error)
         if reason is None:
             raise
-        err.print(f"[red]error:[/red] {reason}", highlight=False, soft_wrap=True)
+        err.print(f"[red]error:[/red] {escape(reason)}", highlight=False, soft_wrap=True)
         sys.exit(WRONG_USE)

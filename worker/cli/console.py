@@ -13,13 +13,14 @@ from typing import Annotated, Any, NoReturn
 import redis
 import typer
 from rich.console import Console
+from rich.markup import escape
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from models.program import ProgramError
 from models.rulebooks import NoProgram
 from streakline.addresses import without_password
-from streakline.contract import decimal_text, instant_text
-from streakline.errors import StreaklineError
+from streakline.contract import decimal_text, instant_text, read_instant
+from streakline.errors import InvalidEvent, StreaklineError
 from worker.outages import is_outage
 from worker.runtime import Runtime, open_runtime
 from worker.settings import Settings
@@ -55,7 +56,7 @@ def print_json(data: Any) -> None:
 
 def fail(reason: str, code: int = WRONG_USE) -> NoReturn:
     """End the command with a line on standard error."""
-    err.print(f"[red]error:[/red] {reason}", highlight=False, soft_wrap=True)
+    err.print(f"[red]error:[/red] {escape(reason)}", highlight=False, soft_wrap=True)
     raise typer.Exit(code)
 
 
@@ -71,6 +72,27 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, ProgrammingError) and "does not exist" in str(error.orig):
         return "the database has no tables of ours, or old ones; run: streakline migrate"
     return None
+
+
+def read_when(text: str | None) -> datetime | None:
+    """Read an instant that an option names."""
+    if text is None:
+        return None
+    try:
+        return read_instant("--as-of", text)
+    except InvalidEvent as error:
+        fail(str(error))
+
+
+def read_attributes(pairs: list[str], option: str) -> dict[str, str]:
+    """Read options like `country=FR`."""
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            fail(f"{option} {pair!r} must be like country=FR")
+        found[name] = value
+    return found
 
 
 def _plain(value: Any) -> Any:

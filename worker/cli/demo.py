@@ -163,6 +163,7 @@ def _print(runtime: Runtime, git: Path, history: float, generated: float | None)
         runtime.rankings,
         Wanted(leaderboard="commits", limit=LISTED_MAX),
         Source.REDIS,
+        utc_now(),
     )
     authors = [one for one in page.standings if not one.user_id.startswith(BURST_PREFIX)]
     out.print(f"\nThe history of {git.resolve().name}, as streaks and points\n")

@@ -16,6 +16,7 @@ from sqlalchemy import text
 from models.migrations import current_revision, newest_revision
 from models.program import pending_features
 from models.rulebooks import NoProgram, read_history
+from models.statements.users import count_stale
 from worker.cli.console import NO, Json, explain, open_console_runtime, out, print_json
 from worker.cli.status import read_status
 from worker.clock import utc_now
@@ -121,6 +122,14 @@ def _program(runtime: Runtime) -> str:
     return f"{program.app.name}, version {history[-1].version}, {pending} parts not acted upon yet"
 
 
+def _users(runtime: Runtime) -> str:
+    with runtime.engine.connect() as connection:
+        waiting = count_stale(connection, runtime.rulebooks.current(connection).stamp)
+    if waiting:
+        return f"{waiting} are to be folded anew; recompute-users does so, or streakline recompute"
+    return "all are folded as this version and program do"
+
+
 def _lag(runtime: Runtime) -> str:
     found = read_status(runtime)
     if found["oldest_waiting_seconds"] > OLDEST_SECONDS_MAX:
@@ -156,6 +165,7 @@ _CHECKS: tuple[tuple[str, Callable[[Runtime], str]], ...] = (
     ("redis", _redis),
     ("broker", _broker),
     ("program", _program),
+    ("users", _users),
     ("lag", _lag),
     ("ticks", _ticks),
 )

@@ -106,7 +106,9 @@ def open_transport(runtime: Runtime) -> Transport:
 def tell_users(runtime: Runtime, lines: Sequence[UserLine]) -> None:
     """Apply what is told about users here and now, before their events are sent."""
     now = utc_now()
-    received = [Received(kind=Kind.USER, raw=line.data, received_at=now) for line in lines]
+    received = [
+        Received(kind=Kind.USER, raw=line.data, received_at=now, imported=True) for line in lines
+    ]
     apply_events(runtime.engine, runtime.rulebooks, received, now)
 
 

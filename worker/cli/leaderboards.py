@@ -1,4 +1,4 @@
-"""`leaderboard show`: standings."""
+"""`leaderboard show|runs`: standings."""
 
 from __future__ import annotations
 
@@ -7,9 +7,26 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from jobs.show_leaderboard import NoSuchBoard, Page, Source, Wanted, show_leaderboard
+from jobs.show_leaderboard import (
+    NoSuchBoard,
+    Page,
+    Source,
+    Wanted,
+    list_runs,
+    percentile,
+    show_leaderboard,
+)
 from streakline.contract import decimal_text
-from worker.cli.console import NO, Json, fail, open_console_runtime, out, print_json
+from worker.cli.console import (
+    NO,
+    Json,
+    fail,
+    open_console_runtime,
+    out,
+    print_json,
+    read_attributes,
+)
+from worker.clock import utc_now
 
 app = typer.Typer(no_args_is_help=True, help="Who is where.")
 
@@ -23,14 +40,28 @@ def show(
     limit: Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="How many standings.")] = 10,
     offset: Annotated[int, typer.Option(min=0, help="How many places to skip.")] = 0,
     around: Annotated[str | None, typer.Option(help="Show the places around this user.")] = None,
+    user: Annotated[
+        list[str] | None, typer.Option(help="Show these users alone, friends say; repeat it.")
+    ] = None,
+    segment: Annotated[
+        list[str] | None, typer.Option(help="A segment, such as country=FR; repeat it.")
+    ] = None,
     source: Annotated[Source, typer.Option(help="Live rankings, or the truth.")] = Source.REDIS,
     as_json: Json = False,
 ) -> None:
     """Print standings in order."""
-    wanted = Wanted(leaderboard=key, run=run, limit=limit, offset=offset, around=around)
+    wanted = Wanted(
+        leaderboard=key,
+        run=run,
+        segment=read_attributes(segment or [], "--segment"),
+        limit=limit,
+        offset=offset,
+        around=around,
+        users=user or (),
+    )
     with open_console_runtime() as runtime:
         try:
-            page = show_leaderboard(runtime.engine, runtime.rankings, wanted, source)
+            page = show_leaderboard(runtime.engine, runtime.rankings, wanted, source, utc_now())
         except NoSuchBoard as error:
             if as_json:
                 print_json({"error": str(error)})
@@ -41,10 +72,38 @@ def show(
         out.print(standings_table(page))
 
 
+@app.command()
+def runs(
+    key: Annotated[str, typer.Argument(help="The leaderboard's name in the program.")],
+    as_json: Json = False,
+) -> None:
+    """List the runs in which anybody has a score."""
+    with open_console_runtime() as runtime:
+        try:
+            found = list_runs(runtime.engine, key, utc_now())
+        except NoSuchBoard as error:
+            if as_json:
+                print_json({"error": str(error)})
+            fail(str(error), NO)
+    if as_json:
+        print_json({"leaderboard": key, "runs": found})
+        return
+    table = Table(title=f"runs of {key}")
+    for heading in ("run", "status", "opens at (UTC)", "closes at (UTC)"):
+        table.add_column(heading)
+    for run in found:
+        ends = [run["opens_at"], run["closes_at"]]
+        table.add_row(
+            run["run"], run["status"], *(f"{end:%Y-%m-%d %H:%M}" if end else "" for end in ends)
+        )
+    out.print(table)
+
+
 def standings_table(page: Page) -> Table:
     """Return standings as a table for people."""
     board = page.board
-    table = Table(title=f"{board.leaderboard} ({board.run}), {page.participants} participants")
+    of = ", ".join([board.run, *(f"{name}={value}" for name, value in page.segment.items())])
+    table = Table(title=f"{board.leaderboard} ({of}), {page.participants} participants")
     table.add_column("rank", justify="right")
     table.add_column("user")
     table.add_column("score", justify="right")
@@ -63,8 +122,8 @@ def _shape(page: Page) -> dict[str, object]:
     return {
         "leaderboard": page.board.leaderboard,
         "run": page.board.run,
-        "status": "open",
-        "segment": {},
+        "status": page.phase.value,
+        "segment": page.segment,
         "participants": page.participants,
         "standings": [
             {
@@ -72,6 +131,7 @@ def _shape(page: Page) -> dict[str, object]:
                 "user_id": standing.user_id,
                 "score": standing.score,
                 "reached_at": standing.reached_at,
+                "percentile": percentile(standing.rank, page.participants),
             }
             for standing in page.standings
         ],

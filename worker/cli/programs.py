@@ -11,6 +11,7 @@ from jobs.apply_program import apply_program
 from models.program import Program, compare_programs, pending_features, read_program
 from models.rulebooks import NoProgram, read_history
 from models.statements import programs as statements
+from models.statements.users import count_stale
 from worker.cli.console import Json, load_settings, open_console_runtime, out, print_json
 from worker.clock import utc_now
 from worker.runtime import Runtime
@@ -41,14 +42,31 @@ def apply_(file: File = None, as_json: Json = False) -> None:
         path = file or runtime.settings.program
         program = read_program(path)
         changes, version, is_new = apply_file(runtime, program, path)
+        with runtime.engine.connect() as connection:
+            stamp = runtime.rulebooks.current(connection).stamp
+            waiting = count_stale(connection, stamp)
     pending = pending_features(program)
     if as_json:
-        print_json({"version": version, "new": is_new, "changes": changes, "pending": pending})
+        print_json(
+            {
+                "version": version,
+                "new": is_new,
+                "changes": changes,
+                "users_to_recompute": waiting,
+                "pending": pending,
+            }
+        )
         return
     what = "is now in force" if is_new else "is in force already; nothing changed"
     out.print(f"{program.app.name}: version {version} {what}", highlight=False)
     for change in changes:
-        out.print(f"  {change}", highlight=False)
+        out.print(f"  {change}", highlight=False, soft_wrap=True)
+    if waiting:
+        out.print(
+            f"{waiting} users will be folded anew in the background; what they have completed "
+            "already is backdated, silently.",
+            highlight=False,
+        )
     _print_pending(pending)
 
 
@@ -66,7 +84,7 @@ def show(as_json: Json = False) -> None:
         )
         return
     out.print(f"# version {latest.version}, applied {latest.applied_at}", highlight=False)
-    out.print(latest.toml, highlight=False, markup=False)
+    typer.echo(latest.toml, nl=not latest.toml.endswith("\n"))
 
 
 def apply_file(runtime: Runtime, program: Program, path: Path) -> tuple[list[str], int, bool]:
@@ -82,4 +100,4 @@ def _print_pending(pending: list[str]) -> None:
     if pending:
         out.print(f"Not acted upon yet by this version ({len(pending)}):", highlight=False)
     for line in pending:
-        out.print(f"  {line}", highlight=False, markup=False)
+        out.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)

@@ -1,37 +1,46 @@
-"""`user show`: what a user has."""
+"""`user show|set|suspend|clear`: what a user has, and what operators say about them."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.table import Table
 
+from jobs.change_users import set_fields, suspend_users
 from jobs.show_user import show_user
-from streakline.contract import decimal_text
-from worker.cli.console import NO, Json, fail, open_console_runtime, out, print_json
+from streakline.contract import UserFields
+from streakline.errors import InvalidEvent
+from worker.cli.console import (
+    NO,
+    Json,
+    fail,
+    open_console_runtime,
+    out,
+    print_json,
+    read_attributes,
+    read_when,
+)
+from worker.cli.orders import By, Reason, UserId, change_one
+from worker.cli.user_table import user_table
 from worker.clock import utc_now
 
-app = typer.Typer(no_args_is_help=True, help="What a user has.")
-
-CHAINS_SHOWN_MAX = 5
-
-
-@app.callback()
-def _user() -> None:
-    """Keep `show` a command of its own: Typer would make the only one the group itself."""
+app = typer.Typer(no_args_is_help=True, help="What a user has, and what is known of them.")
 
 
 @app.command()
 def show(
-    user_id: Annotated[str, typer.Argument(help="The user's id, as events name it.")],
+    user_id: UserId,
+    as_of: Annotated[
+        str | None, typer.Option(help="As of an instant in the past, such as 2026-11-23T09:00:00Z.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Print a user's metrics, streaks, points and places."""
+    """Print a user's metrics, streaks, points, achievements and places."""
+    instant = read_when(as_of)
     with open_console_runtime() as runtime:
-        found = show_user(runtime.engine, runtime.rankings, user_id, utc_now())
+        found = show_user(runtime.engine, runtime.rankings, user_id, utc_now(), instant)
     if found is None:
-        reason = f"no user {user_id!r} was ever seen"
+        reason = f"no user {user_id!r} was ever seen" + (f" by {as_of}" if as_of else "")
         if as_json:
             print_json({"error": reason})
         fail(reason, NO)
@@ -41,19 +50,57 @@ def show(
         out.print(user_table(found))
 
 
-def user_table(found: dict[str, Any]) -> Table:
-    """Return a user's state as a table for people."""
-    table = Table(title=f"{found['user_id']} ({found['tz']})", show_header=False)
-    for name, metric in found["metrics"].items():
-        table.add_row(f"metric {name}", decimal_text(metric["total"]))
-    for name, streak in found["streaks"].items():
-        now = f"{streak['length']} now" + (", active today" if streak["active"] else "")
-        table.add_row(f"streak {name}", f"{now}; longest {streak['longest']}")
-        for chain in sorted(streak["history"], key=lambda item: -item["length"])[:CHAINS_SHOWN_MAX]:
-            table.add_row("", f"{chain['length']} from {chain['start']} to {chain['end']}")
-    for name, points in found["points"].items():
-        level = f", level {points['level']['key']}" if points["level"] else ""
-        table.add_row(f"points {name}", f"{decimal_text(points['total'])}{level}")
-    for name, place in found["leaderboards"].items():
-        table.add_row(f"leaderboard {name}", f"{place['rank']} of {place['participants']}")
-    return table
+@app.command("set")
+def set_(
+    user_id: UserId,
+    reason: Reason,
+    tz: Annotated[str | None, typer.Option(help="The zone from now on.")] = None,
+    email: Annotated[str | None, typer.Option(help="The address for emails.")] = None,
+    name: Annotated[str | None, typer.Option(help="The name for emails.")] = None,
+    attribute: Annotated[
+        list[str] | None, typer.Option(help="An attribute, such as plan=pro; repeat it.")
+    ] = None,
+    by: By = None,
+    as_json: Json = False,
+) -> None:
+    """Tell about a user what `identify` would, from now on."""
+    attributes = read_attributes(attribute or [], "--attribute")
+    try:
+        fields = UserFields(tz=tz, email=email, name=name, attributes=attributes)
+    except InvalidEvent as error:
+        fail(str(error))
+    if fields == UserFields():
+        fail("nothing to set: name one of --tz, --email, --name, --attribute")
+    change_one(
+        user_id,
+        reason,
+        by,
+        lambda runtime, users, order: set_fields(
+            runtime.engine, runtime.rulebooks, users, fields, order
+        ),
+        as_json,
+    )
+
+
+@app.command()
+def suspend(user_id: UserId, reason: Reason, by: By = None, as_json: Json = False) -> None:
+    """Take a user off all rankings; everything else goes on (S48)."""
+    _suspend(user_id, True, reason, by, as_json)
+
+
+@app.command()
+def clear(user_id: UserId, reason: Reason, by: By = None, as_json: Json = False) -> None:
+    """Let a suspended user return to the rankings."""
+    _suspend(user_id, False, reason, by, as_json)
+
+
+def _suspend(user_id: str, suspended: bool, reason: str, by: str | None, as_json: bool) -> None:
+    change_one(
+        user_id,
+        reason,
+        by,
+        lambda runtime, users, order: suspend_users(
+            runtime.engine, runtime.rulebooks, users, suspended, order
+        ),
+        as_json,
+    )

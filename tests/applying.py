@@ -12,19 +12,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 from redis import Redis
-from sqlalchemy import Engine, Table, select
+from sqlalchemy import Engine, Row, Table, select
 
 from jobs.apply_events import Applied, Kind, Received, apply_events
 from jobs.apply_program import ProgramApplied, apply_program
+from jobs.show_leaderboard import find_leaderboard, read_board
 from models import tables
 from models.database import open_engine
 from models.program import load_program
 from models.rankings import Rankings
 from models.rulebooks import Rulebooks
-from models.rules.rankings import Board, Standing, rank
-from models.rules.scores import score_of
+from models.rules.effects import NoticeKind
+from models.rules.rankings import ALL, Board, Standing, rank
+from models.rules.rulebook import Rules
 from models.rules.state import UserState
-from models.statements import boards as board_statements
 from models.statements import users as user_statements
 
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
@@ -33,14 +34,14 @@ Dump = dict[str, list[tuple[Any, ...]]]
 
 _STATE_TABLES = (
     tables.users,
-    tables.user_zones,
+    tables.user_facts,
     tables.user_fields,
     tables.events,
-    tables.metric_days,
     tables.streak_chains,
     tables.point_entries,
+    tables.achievements,
 )
-_NOT_FACTS = {"first_seen_at", "received_at", "applied_at", "state"}
+_NOT_FACTS = {"first_seen_at", "received_at", "applied_at", "recorded_at", "state"}
 
 
 @contextmanager
@@ -80,9 +81,13 @@ def put_events(
     return apply_events(engine, rulebooks or Rulebooks(), received, now)
 
 
-def put_users(engine: Engine, raw: Iterable[Raw], *, now: datetime = NOW) -> Applied:
+def put_users(
+    engine: Engine, raw: Iterable[Raw], *, now: datetime = NOW, imported: bool = True
+) -> Applied:
     """Apply what is told about users, as one batch received at `now`."""
-    received = [Received(kind=Kind.USER, raw=item, received_at=now) for item in raw]
+    received = [
+        Received(kind=Kind.USER, raw=item, received_at=now, imported=imported) for item in raw
+    ]
     return apply_events(engine, Rulebooks(), received, now)
 
 
@@ -94,7 +99,36 @@ def batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
 def dump_state(engine: Engine) -> Dump:
     """Return all that follows from the facts, table by table, each in the order of its key."""
     rows = {table.name: _rows(engine, table) for table in _STATE_TABLES}
-    return {**rows, "states": sorted(read_states(engine).items(), key=lambda item: item[0])}
+    scores = [
+        (run.leaderboard, run.since, run.run, *found) for run, found in read_run_scores(engine)
+    ]
+    notices = [
+        (row["user_id"], row["kind"], row["cause"], row["at"], sorted(row["body"].items()))
+        for row in read_table(engine, tables.notices)
+        # It tells that the past was changed, which is a matter of the order of arrival.
+        if row["kind"] != NoticeKind.CORRECTION.value
+    ]
+    states = sorted(read_states(engine).items(), key=lambda item: item[0])
+    return {**rows, "run_scores": sorted(scores), "notices": notices, "states": states}
+
+
+def must_equal(found: Dump, expected: Dump) -> None:
+    """Compare two dumps table by table, so that a difference is shown by its table."""
+    assert found.keys() == expected.keys()
+    for name, rows in expected.items():
+        assert found[name] == rows, name
+
+
+def read_run_scores(engine: Engine) -> list[tuple[Row[Any], tuple[Any, ...]]]:
+    """Return every score of a run that closes, with its run."""
+    found = tables.run_scores
+    query = select(tables.runs, found.c.user_id, found.c.score, found.c.reached_at).join(
+        found, found.c.run_id == tables.runs.c.run_id
+    )
+    with engine.connect() as connection:
+        return [
+            (row, (row.user_id, row.score, row.reached_at)) for row in connection.execute(query)
+        ]
 
 
 def read_table(engine: Engine, table: Table) -> list[dict[str, Any]]:
@@ -104,29 +138,30 @@ def read_table(engine: Engine, table: Table) -> list[dict[str, Any]]:
         return [dict(row) for row in rows]
 
 
-def read_board(engine: Engine, leaderboard: str) -> Board:
-    """Return the newest board of a leaderboard."""
+def read_rules(engine: Engine) -> Rules:
+    """Return the rules in force."""
     with engine.connect() as connection:
-        found = [
-            board
-            for board in board_statements.read_boards(connection)
-            if board.leaderboard == leaderboard
-        ]
-    return max(found, key=lambda board: board.since)
+        return Rulebooks().current(connection)
+
+
+def read_leaderboard(engine: Engine, name: str, run: str = ALL, segment: str = ALL) -> Board:
+    """Return a board of the program in force."""
+    return find_leaderboard(read_rules(engine), name).board(run, segment)
 
 
 def read_states(engine: Engine) -> dict[str, UserState]:
     """Return everyone's state."""
     with engine.connect() as connection:
-        return dict(user_statements.stream_states(connection))
+        stamp = Rulebooks().current(connection).stamp
+        return dict(user_statements.stream_states(connection, stamp))
 
 
 def read_standings(engine: Engine, board: Board) -> list[Standing]:
-    """Return a board in force as the states that Postgres holds rank it."""
+    """Return a board as what Postgres holds ranks it."""
     with engine.connect() as connection:
-        rules = Rulebooks().current(connection).boards
-    rule = next(rule for rule in rules if rule.board == board)
-    scores = {user_id: score_of(rule, state) for user_id, state in read_states(engine).items()}
+        rules = Rulebooks().current(connection)
+        rule = find_leaderboard(rules, board.leaderboard)
+        scores = dict(read_board(connection, rules, rule, board))
     return rank(scores, ascending=board.ascending)
 
 

@@ -18,12 +18,13 @@ import models.statements.events
 import worker.runtime
 from models.database import open_engine
 from models.statements.boards import count_touches
+from models.statements.events import Outcome
 from tests.waiting import wait_until
 from worker.broker import _RedisBroker
 from worker.cli import main
 
 POINTS: dict[str, tuple[Any, str]] = {
-    # the last statement of the transaction
+    # the last statement of a transaction in which something was applied
     "before-commit": (models.statements.events, "count_outcomes"),
     "before-projection": (worker.runtime, "project_rankings"),
     "before-ack": (_RedisBroker, "done"),
@@ -38,6 +39,8 @@ def die_at(point: str) -> None:
     def die(*args: Any, **kwargs: Any) -> None:
         if point == "before-commit":
             original(*args, **kwargs)
+            if not args[1][Outcome.APPLIED]:
+                return
         if point == "before-ack":
             wait_until(_is_projected, message="what was committed is projected")
         os.kill(os.getpid(), signal.SIGKILL)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine
@@ -15,21 +20,27 @@ from sqlalchemy import event as sql_event
 from jobs.project_rankings import project_rankings
 from models import tables
 from models.rulebooks import Rulebooks
-from models.rules.totals import Total
+from models.rules.state import Total
 from models.statements.boards import count_touches
 from models.statements.events import Outcome
 from tests.applying import (
     NOW,
+    batches,
     dump_state,
+    must_equal,
     opened,
     opened_rankings,
     put_events,
     put_program,
-    read_board,
+    put_users,
+    read_leaderboard,
     read_standings,
     read_states,
     read_table,
 )
+from tests.servers import fresh_database
+
+Raw = dict[str, Any]
 
 PROGRAM = """
 [app]
@@ -50,6 +61,17 @@ points = 10
 period = "all"
 rank_by = { metric = "runs" }
 """
+LANGUAGE_APP = Path(__file__).parents[3] / "shared" / "programs" / "language-app.toml"
+needs_language_app = pytest.mark.skipif(
+    not LANGUAGE_APP.is_file(), reason="../shared/programs/language-app.toml is not here"
+)
+
+
+@pytest.fixture
+def second_database_url(postgres_url: str, _embedded_template: str) -> Iterator[str]:
+    """Another fresh, migrated database beside `database_url`."""
+    with fresh_database(postgres_url, template=_embedded_template) as url:
+        yield url
 
 
 def test_an_import_from_before_the_calendar_does_not_fail_the_batch_s17(database_url: str) -> None:
@@ -261,34 +283,63 @@ def test_overlapping_batches_side_by_side_neither_deadlock_nor_count_double_s12(
         found = [threads.submit(put_all, engine, own, step) for own, step in (("a", 1), ("b", -1))]
         assert sum(future.result() for future in found) == 3 * 20 * len(ranges)
         states = read_states(engine)
-        standings = read_standings(engine, read_board(engine, "runs"))
+        standings = read_standings(engine, read_leaderboard(engine, "runs"))
     batches = Counter(f"u{user}" for first, _ in ranges for user in range(first, first + 20))
     expected = {user: 3 * count for user, count in batches.items()}
     assert {user: state.totals["runs"].value for user, state in states.items()} == expected
-    assert {
-        user: state.day and state.day.totals["runs"].value for user, state in states.items()
-    } == expected
+    today = {user: state.periods["daily"][NOW.date()]["runs"] for user, state in states.items()}
+    assert {user: total.value for user, total in today.items()} == expected
+    assert {user: total.events for user, total in today.items()} == expected
     assert {standing.user_id: standing.score for standing in standings} == expected
 
 
-def test_an_error_before_the_commit_leaves_nothing_and_the_next_try_applies(
-    database_url: str,
+@pytest.mark.parametrize("commit", [1, 2, 3], ids=["known users", "adding new users", "new users"])
+def test_an_error_before_a_commit_leaves_nothing_of_it_and_the_next_try_applies(
+    database_url: str, commit: int
 ) -> None:
-    message = [{"user_id": "a", "metric": "runs", "key": "k", "value": 3}, {"user_id": "a"}]
+    """What users known before and what new ones did are transactions of their own."""
+    known = {"user_id": "a", "metric": "runs", "key": "first", "value": 3}
+    message = [known | {"key": "k"}, known | {"user_id": "b", "key": "k"}, {"user_id": "a"}]
     with opened(database_url) as engine:
         put_program(engine, PROGRAM)
+        put_events(engine, [known])
+        before = _all_rows(engine)
+        with _failing_at_commit(engine, commit), pytest.raises(ConnectionAbortedError):
+            put_events(engine, message)
+        if commit == 1:
+            assert _all_rows(engine) == before
+        else:
+            assert {row["user_id"] for row in read_table(engine, tables.events)} == {"a"}
+            assert {row["user_id"] for row in read_table(engine, tables.point_entries)} == {"a"}
+            assert [row["points"] for row in read_table(engine, tables.point_entries)] == ["xp"] * 2
+        applied = put_events(engine, message)
+        totals = {user: state.totals["runs"] for user, state in read_states(engine).items()}
+        rejected = read_table(engine, tables.rejected_events)
+        entries = read_table(engine, tables.point_entries)
+    new = 2 if commit == 1 else 1
+    assert (applied.outcomes[Outcome.APPLIED], applied.outcomes[Outcome.DUPLICATE]) == (
+        new,
+        2 - new,
+    )
+    assert totals == {"a": Total(Decimal(6), 2, NOW), "b": Total(Decimal(3), 1, NOW)}
+    assert [(row["user_id"], row["amount"]) for row in entries] == [("a", 10), ("a", 10), ("b", 10)]
+    assert len(rejected) == 1
 
-        def fail(connection: Connection) -> None:
+
+@contextmanager
+def _failing_at_commit(engine: Engine, number: int) -> Iterator[None]:
+    """Let the connection be lost just before the commit of that number."""
+    commits = 0
+
+    def fail(connection: Connection) -> None:
+        nonlocal commits
+        commits += 1
+        if commits == number:
             raise ConnectionAbortedError("lost just before the commit")
 
-        before = _all_rows(engine)
-        sql_event.listen(engine, "commit", fail)
-        with pytest.raises(ConnectionAbortedError, match="lost just before"):
-            put_events(engine, message)
-        sql_event.remove(engine, "commit", fail)
-        assert _all_rows(engine) == before
-        applied = put_events(engine, message)
-    assert applied.outcomes[Outcome.APPLIED] == 1
+    sql_event.listen(engine, "commit", fail)
+    yield
+    sql_event.remove(engine, "commit", fail)
 
 
 def test_the_number_of_statements_is_the_same_for_10_and_for_1000_events(
@@ -325,7 +376,131 @@ def _messages(size: int) -> list[list[dict[str, object]]]:
     return [first, late, [*first[::2], *(item | {"value": 9} for item in first[1::2])]]
 
 
-def _count_statements(engine: Engine, rulebooks: Rulebooks, batch: list[dict[str, object]]) -> int:
+@needs_language_app
+def test_so_it_is_with_all_the_rules_of_the_language_app(
+    database_url: str, second_database_url: str
+) -> None:
+    """With zones and attributes told in events, late events, duplicates, and every kind of row.
+
+    Each size has a database of its own: only the first event of a run adds the run.
+    """
+    counted = []
+    kinds = []
+    for url, size in ((database_url, 10), (second_database_url, 1000)):
+        with opened(url) as engine:
+            put_program(engine, LANGUAGE_APP.read_text(), now=NOW - timedelta(days=60))
+            rulebooks = Rulebooks()
+            put_events(engine, [], rulebooks=rulebooks)
+            counted.append(
+                [_count_statements(engine, rulebooks, batch) for batch in _lessons(size)]
+            )
+            kinds.append({name for name, rows in _all_rows(engine).items() if rows})
+    assert counted[0] == counted[1]
+    assert kinds[0] == kinds[1]
+    assert kinds[0] >= {"achievements", "notices", "point_entries", "run_scores", "streak_chains"}
+
+
+def _lessons(size: int) -> Iterator[list[Raw]]:
+    """Yield batches of so many events, ten for each user: a week, what is late, what is known."""
+    users = [f"user-{number}" for number in range(size // 10)]
+    start = datetime(2026, 10, 5, 12, tzinfo=UTC)
+    pro = {"plan": "pro", "country": "JP"}
+    week = [
+        _lesson(user, start + timedelta(days=day))
+        | {"user": {"tz": "Asia/Tokyo", "attributes": pro}}
+        for day in range(10)
+        for user in users
+    ]
+    yield week
+    yield [  # the week after next: the chain has ended
+        _lesson(user, start + timedelta(days=24, hours=hour), metric, hour + 1)
+        for hour in range(5)
+        for metric in ("minutes", "coins")
+        for user in users
+    ]
+    yield [  # elsewhere from the middle of what is known on, and with another plan
+        _lesson(user, start + timedelta(days=11, hours=hour), "best-score", hour)
+        | {"user": {"tz": "America/New_York", "attributes": {"plan": "free", "country": "US"}}}
+        for hour in range(10)
+        for user in users
+    ]
+    yield [*week[: size // 2], *(item | {"value": 9} for item in week[size // 2 :])]
+
+
+def _lesson(user_id: str, at: datetime, metric: str = "lessons", value: int = 1) -> Raw:
+    return {
+        "user_id": user_id,
+        "metric": metric,
+        "key": f"{at:%m-%dT%H:%M}",
+        "value": value,
+        "occurred_at": at.isoformat(),
+        "attributes": {"language": "fr"},
+    }
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        pytest.param(lambda: PROGRAM, id="few rules"),
+        pytest.param(lambda: LANGUAGE_APP.read_text(), id="language app", marks=needs_language_app),
+    ],
+)
+def test_two_that_apply_in_any_order_side_by_side_come_to_what_one_comes_to_s12_s14(
+    program: Callable[[], str], database_url: str, second_database_url: str
+) -> None:
+    """Both apply everything, one of them backwards; most of what either applies is late.
+
+    There are so many events of a user that a late one begins at a checkpoint.
+    """
+    chance = random.Random(20261123)
+    users = [f"u{number}" for number in range(6)]
+    metrics = [
+        name for name in ("lessons", "minutes", "coins", "runs", "pages") if name in program()
+    ]
+    zones = [
+        {"user_id": user, "tz": chance.choice(["Asia/Tokyo", "America/New_York"])} for user in users
+    ]
+    events: list[Raw] = [
+        _lesson(
+            chance.choice(users),
+            NOW - timedelta(minutes=chance.randrange(40 * 24 * 60)),
+            chance.choice(metrics),
+            chance.randint(1, 9),
+        )
+        | {"key": str(number), "user": {"attributes": {"plan": chance.choice(["pro", "free"])}}}
+        for number in range(900)
+    ]
+    arriving: list[Sequence[Raw]] = list(batches(events, 45))
+    in_time = sorted(events, key=_occurred_at)
+    together = Barrier(2, timeout=60)
+    with (
+        opened(database_url) as one,
+        opened(second_database_url) as two,
+        ThreadPoolExecutor(max_workers=2) as threads,
+    ):
+
+        def put_all(in_order: Sequence[Sequence[Raw]]) -> int:
+            applied = 0
+            for batch in in_order:
+                together.wait()
+                applied += put_events(two, batch).outcomes[Outcome.APPLIED]
+            return applied
+
+        for engine in (one, two):
+            put_program(engine, program(), now=NOW - timedelta(days=60))
+            put_users(engine, zones, now=NOW - timedelta(days=50))
+        put_events(one, in_time)
+        running = [threads.submit(put_all, order) for order in (arriving, arriving[::-1])]
+        assert sum(future.result() for future in running) == len(events)
+        assert read_table(two, tables.checkpoints)
+        must_equal(dump_state(two), dump_state(one))
+
+
+def _occurred_at(event: Raw) -> str:
+    return str(event["occurred_at"])
+
+
+def _count_statements(engine: Engine, rulebooks: Rulebooks, batch: Sequence[Raw]) -> int:
     statements = 0
 
     def count(*_: object) -> None:

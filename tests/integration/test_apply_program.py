@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from threading import Barrier
 
@@ -12,17 +12,21 @@ from sqlalchemy import Engine
 
 from jobs.apply_program import ProgramApplied
 from jobs.project_rankings import project_rankings
+from jobs.recompute_users import recompute_stale, recompute_users
 from models import tables
 from models.rulebooks import Rulebooks
 from models.statements.boards import USERS_PER_TOUCH
 from models.statements.events import Outcome
 from tests.applying import (
     NOW,
+    dump_state,
+    must_equal,
     opened,
     opened_rankings,
     put_events,
     put_program,
-    read_board,
+    put_users,
+    read_leaderboard,
     read_standings,
     read_states,
     read_table,
@@ -82,7 +86,7 @@ def put_runs(engine: Engine, key: str, values: dict[str, object]) -> None:
 
 def standings(engine: Engine, leaderboard: str) -> list[tuple[str, Amount]]:
     """Return users and scores of a leaderboard's newest board, best first."""
-    board = read_board(engine, leaderboard)
+    board = read_leaderboard(engine, leaderboard)
     return [(found.user_id, found.score) for found in read_standings(engine, board)]
 
 
@@ -139,10 +143,7 @@ def test_a_changed_trigger_counts_anew_and_keeps_what_it_paid_s36(
         new = [(2, "two", earned)] if earned else []
         assert entries(engine) == [(1, "one", 20), *new]
         assert standings(engine, "xp") == [("a", 20 + earned)]
-        counted = {
-            trigger: state.counted
-            for trigger, state in read_states(engine)["a"].points["xp"].items()
-        }
+        counted = read_states(engine)["a"].points["xp"].counted
     assert counted == {"run@1": 5, "run@2": 2}
 
 
@@ -182,7 +183,7 @@ def test_a_leaderboard_added_later_is_filled_from_totals_s40(
         assert standings(engine, "xp") == [("c", 40), ("b", 10)]
         project_rankings(engine, rankings, Rulebooks())
         for leaderboard in ("runs", "xp"):
-            board = read_board(engine, leaderboard)
+            board = read_leaderboard(engine, leaderboard)
             assert rankings.page(board, limit=9) == read_standings(engine, board)
         put_runs(engine, "two", {"a": 9, "d": 1})
         assert standings(engine, "runs")[0] == ("a", 10)
@@ -198,7 +199,7 @@ def test_a_leaderboard_added_later_has_everyone_of_more_users_than_one_touch_tak
         put_runs(engine, "one", users)
         put_program(engine, PROGRAM + BOARDS)
         project_rankings(engine, rankings, Rulebooks())
-        live = rankings.page(read_board(engine, "runs"), limit=9_999)
+        live = rankings.page(read_leaderboard(engine, "runs"), limit=9_999)
         assert {found.user_id for found in live} == set(users)
         assert standings(engine, "xp") == [(user, 10) for user in reversed(users)]
 
@@ -210,13 +211,13 @@ def test_a_changed_leaderboard_is_a_new_board_s40(
     with opened(database_url) as engine:
         put_program(engine, PROGRAM + BOARDS)
         put_runs(engine, "one", {"a": 4, "b": 2})
-        first = read_board(engine, "runs")
+        first = read_leaderboard(engine, "runs")
         put_program(engine, PROGRAM + ascending)
         put_runs(engine, "two", {"b": 1})
-        second = read_board(engine, "runs")
+        second = read_leaderboard(engine, "runs")
         assert (first.since, second.since, second.ascending) == (1, 2, True)
         assert standings(engine, "runs") == [("b", 3), ("a", 4)]
-        assert read_board(engine, "xp").since == 1
+        assert read_leaderboard(engine, "xp").since == 1
 
 
 def test_a_program_applied_while_events_arrive_misses_no_score(database_url: str) -> None:
@@ -239,3 +240,80 @@ def test_a_program_applied_while_events_arrive_misses_no_score(database_url: str
             *((f"user-{n}", 2) for n in sorted(range(30), key=str)),
         ]
         assert dict(standings(engine, "xp"))["a"] == 150
+
+
+NEW_YORK = PROGRAM.replace('timezone = "UTC"', 'timezone = "America/New_York"')
+RUNNER = """
+[achievements.runner]
+on = "metric"
+metric = "runs"
+at = 3
+"""
+
+
+def test_a_new_achievement_is_backdated_silently_for_those_who_meet_it_s36(
+    database_url: str,
+) -> None:
+    """Everyone is folded anew; who meets it later has it from then on and is told so."""
+    with opened(database_url) as engine:
+        put_program(engine, PROGRAM)
+        put_runs(engine, "one", {"a": 3, "b": 2})
+        put_program(engine, PROGRAM + RUNNER, NOW + timedelta(hours=1))
+        assert recompute_stale(engine, Rulebooks(), NOW) == 2
+        assert completed(engine) == [("a", NOW, True)]
+        assert read_table(engine, tables.notices) == []
+        later = {"user_id": "b", "metric": "runs", "key": "two"}
+        put_events(engine, [later], now=NOW + timedelta(hours=2), imported=False)
+        assert completed(engine) == [("a", NOW, True), ("b", NOW + timedelta(hours=2), False)]
+        notices = [(row["user_id"], row["kind"]) for row in read_table(engine, tables.notices)]
+        assert notices == [("b", "achievement")]
+
+
+def test_who_does_something_before_being_folded_anew_is_judged_by_all_that_is_known_s1_s36(
+    database_url: str,
+) -> None:
+    """The zone dates the event, the total bounds it, and the achievement is the backdated one."""
+    most = "900719925474.0992"
+    with opened(database_url) as engine:
+        put_program(engine, NEW_YORK.replace("every = 2", "every = 10"))
+        put_users(engine, [{"user_id": "a", "tz": "Asia/Tokyo"}], now=NOW - timedelta(days=2))
+        put_runs(engine, "one", {"a": most})
+        put_program(engine, NEW_YORK.replace("every = 2", "every = 10") + RUNNER)
+        event = {"user_id": "a", "metric": "runs", "occurred_at": "2026-11-22T20:00:00Z"}
+        applied = put_events(engine, [event | {"key": "two", "value": 0}, event | {"key": "three"}])
+        assert (applied.outcomes[Outcome.APPLIED], applied.outcomes[Outcome.REJECTED]) == (1, 1)
+        assert [row["reason"] for row in read_table(engine, tables.rejected_events)] == [
+            "out-of-range"
+        ]
+        dates = {row["key"]: row["local_date"] for row in read_table(engine, tables.events)}
+        assert dates == {"one": date(2026, 11, 23), "two": date(2026, 11, 23)}
+        assert completed(engine) == [("a", NOW, True)]
+        state = dump_state(engine)
+        assert recompute_stale(engine, Rulebooks(), NOW) == 0
+        recompute_users(engine, Rulebooks(), ["a"], NOW)
+        must_equal(dump_state(engine), state)
+
+
+def test_who_is_folded_anew_by_a_repeated_event_is_projected_at_once(
+    database_url: str, valkey_url: str, namespace: str
+) -> None:
+    with opened(database_url) as engine, opened_rankings(valkey_url, namespace) as rankings:
+        put_program(engine, PROGRAM)
+        put_runs(engine, "one", {"a": 3})
+        put_program(engine, PROGRAM + RUNNER + BOARDS)
+        project_rankings(engine, rankings, Rulebooks())
+        board = read_leaderboard(engine, "runs")
+        assert rankings.count(board) == 0, "what is to be folded anew tells nothing yet"
+        again = {"user_id": "a", "metric": "runs", "key": "one", "value": 3}
+        applied = put_events(engine, [again])
+        assert applied.outcomes[Outcome.DUPLICATE] == 1
+        assert applied.touched
+        project_rankings(engine, rankings, Rulebooks())
+        assert rankings.page(board, limit=9) == read_standings(engine, board)
+        assert rankings.count(board) == 1
+
+
+def completed(engine: Engine) -> list[tuple[str, datetime, bool]]:
+    """Return who completed an achievement, when, and whether that was before it was there."""
+    rows = read_table(engine, tables.achievements)
+    return [(row["user_id"], row["completed_at"], row["backdated"]) for row in rows]

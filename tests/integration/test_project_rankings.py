@@ -24,7 +24,7 @@ from tests.applying import (
     opened_rankings,
     put_events,
     put_program,
-    read_board,
+    read_leaderboard,
     read_standings,
 )
 
@@ -76,7 +76,7 @@ class Projected:
 def projected(every_redis_url: str, database_url: str, namespace: str) -> Iterator[Projected]:
     with opened(database_url) as engine, opened_rankings(every_redis_url, namespace) as rankings:
         put_program(engine, PROGRAM)
-        yield Projected(engine=engine, rankings=rankings, board=read_board(engine, "runs"))
+        yield Projected(engine=engine, rankings=rankings, board=read_leaderboard(engine, "runs"))
 
 
 def put_run(engine: Engine, number: int, users: int = 7) -> None:
@@ -131,7 +131,7 @@ def test_two_that_project_while_events_arrive_leave_redis_as_postgres(
 def test_a_user_whose_only_award_is_taken_back_leaves_the_board_s30(projected: Projected) -> None:
     """2 runs and 1 make 3 and earn; with a late -1 between them 3 was never reached."""
     put_program(projected.engine, PROGRAM + POINTS)
-    board = read_board(projected.engine, "xp")
+    board = read_leaderboard(projected.engine, "xp")
 
     def run(hours_ago: int, value: int) -> dict[str, object]:
         occurred_at = (NOW - timedelta(hours=hours_ago)).isoformat()
@@ -161,7 +161,7 @@ def test_a_board_that_is_not_in_force_any_more_stays_as_it_was_and_blocks_nothin
     assert [found.user_id for found in projected.rankings.page(projected.board, limit=9)] == [
         "user-1"
     ]
-    newest = read_board(projected.engine, "runs")
+    newest = read_leaderboard(projected.engine, "runs")
     assert projected.rankings.page(newest, limit=9) == read_standings(projected.engine, newest)
     assert projected.rankings.count(newest) == 2
 

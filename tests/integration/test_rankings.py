@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -15,8 +14,8 @@ from models.rules.rankings import Board, Score, Standing, rank
 from streakline.contract import VALUE_MAX
 from tests.applying import opened_rankings
 
-MOST = Board(leaderboard="Läufe", run="all", segment="all", since=1, ascending=False, board_id=1)
-LEAST = replace(MOST, leaderboard="golf", ascending=True, board_id=2)
+MOST = Board(leaderboard="Läufe", run="all", segment="all", since=1, ascending=False)
+LEAST = MOST._replace(leaderboard="golf", ascending=True)
 BOARDS = pytest.mark.parametrize("board", [MOST, LEAST], ids=["most", "least"])
 REACHED = datetime(2026, 11, 23, 9, tzinfo=UTC)
 NEXT_DAY = REACHED + timedelta(days=1)
@@ -151,10 +150,10 @@ def test_boards_that_differ_in_one_part_of_their_name_hold_their_own_scores_s43(
 ) -> None:
     boards = [
         MOST,
-        replace(MOST, leaderboard="other"),
-        replace(MOST, run="2026-W48"),
-        replace(MOST, segment="fr"),
-        replace(MOST, since=2),
+        MOST._replace(leaderboard="other"),
+        MOST._replace(run="2026-W48"),
+        MOST._replace(segment="fr"),
+        MOST._replace(since=2),
     ]
     for place, board in enumerate(boards):
         rankings.put(board, dict([score("a", place)]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +13,7 @@ from models.rules.acceptance import (
     OCCURRED_AT_MIN,
     Accepted,
     Content,
+    Days,
     Duplicate,
     Reason,
     Refusal,
@@ -22,7 +23,8 @@ from models.rules.acceptance import (
     refuse,
 )
 from models.rules.arrivals import Arrival
-from models.rules.rulebook import MetricRule, Rulebook
+from models.rules.rulebook import MetricAggregate, MetricRule, Rulebook
+from models.rules.state import PeriodTotal
 from streakline.contract import VALUE_MAX, Event
 
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
@@ -31,27 +33,37 @@ INSTANT = timedelta(microseconds=1)
 PART = Decimal("0.0001")
 
 
-def metric(*, allow_negative: bool = False, value_max: str | None = None) -> MetricRule:
+def metric(
+    *, allow_negative: bool = False, value_max: str | None = None, **limits: Any
+) -> MetricRule:
     return MetricRule(
-        adds_up=True,
+        aggregate=MetricAggregate.SUM,
         allow_negative=allow_negative,
         value_max=None if value_max is None else Decimal(value_max),
         total_max=VALUE_MAX,
+        **limits,
     )
 
 
 RULEBOOK = Rulebook(
     version=1,
+    applied_at=NOW - 9 * AGE_MAX,
     tz="UTC",
     event_age_max=AGE_MAX,
     metrics={
         "lessons": metric(),
         "balance": metric(allow_negative=True),
         "minutes": metric(value_max="90"),
+        "quizzes": metric(events_per_day_max=2),
+        "pages": metric(value_per_day_max=Decimal(10)),
+        "coins": metric(
+            allow_negative=True, events_per_day_max=3, value_per_day_max=Decimal("2.5")
+        ),
     },
-    streaks=(),
-    triggers=(),
+    streaks={},
+    points={},
     boards=(),
+    nodes=(),
 )
 
 
@@ -250,3 +262,123 @@ def test_the_range_holds_for_what_a_batch_adds_up_to_s44() -> None:
     accepted = accept_all(arrivals, totals={("u", "balance"): VALUE_MAX - 2})
     assert [one.key for one in accepted.new] == ["k2", "k-1", "k0.5"]
     assert [one.key for one, _ in accepted.refused] == ["k1"]
+
+
+TODAY, YESTERDAY = date(2026, 11, 23), date(2026, 11, 22)
+
+
+def accept_days(
+    arrivals: Sequence[Arrival],
+    dates: Sequence[date] | None = None,
+    totals: Mapping[date, tuple[str, int]] | None = None,
+) -> tuple[list[str], list[str]]:
+    """Return the values that count and those over a limit for a day; all are of one metric.
+
+    `dates` are the local dates of the events, today's if left out, `totals` what days came to
+    before, as value and number of events.
+    """
+    name = arrivals[0].event.metric
+    on = dates or [TODAY] * len(arrivals)
+    days = Days(
+        dates={one.identity: day for one, day in zip(arrivals, on, strict=True)},
+        totals={
+            ("u", name, day): PeriodTotal(Decimal(value), events)
+            for day, (value, events) in (totals or {}).items()
+        },
+    )
+    accepted = accept(arrivals, RULEBOOK, {}, {}, NOW, days)
+    assert {refusal.reason for _, refusal in accepted.refused} <= {Reason.DAY_LIMIT}
+    return (
+        [str(one.event.value) for one in accepted.new],
+        [str(one.event.value) for one, _ in accepted.refused],
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "accepted", "refused"),
+    [
+        # 2 events a day
+        ("quizzes", ["1", "2"], ["1", "2"], []),
+        ("quizzes", ["1", "2", "3", "4"], ["1", "2"], ["3", "4"]),
+        ("quizzes", ["0", "0", "5"], ["0", "0"], ["5"]),
+        # a value of 10 a day, to the last place
+        ("pages", ["10"], ["10"], []),
+        ("pages", ["10.0001"], [], ["10.0001"]),
+        ("pages", ["9.9999", "0.0001", "0.0001"], ["9.9999", "0.0001"], ["0.0001"]),
+        # what does not fit is set aside whole; a smaller one after it still fits
+        ("pages", ["6", "5", "4", "1"], ["6", "4"], ["5", "1"]),
+        ("pages", ["10", "0"], ["10", "0"], []),
+        # 3 events and 2.5 a day, whichever is reached; what is taken off makes room for value only
+        ("coins", ["1", "1", "0.5", "0"], ["1", "1", "0.5"], ["0"]),
+        ("coins", ["2", "1", "-1", "1"], ["2", "-1", "1"], ["1"]),
+        ("coins", ["-9", "9", "2.5"], ["-9", "9", "2.5"], []),
+        ("coins", ["-9", "11.6"], ["-9"], ["11.6"]),
+    ],
+)
+def test_what_is_over_a_limit_for_a_day_is_set_aside_in_order_of_arrival_s16(
+    name: str, values: list[str], accepted: list[str], refused: list[str]
+) -> None:
+    arrivals = [arrival(name, value, key=f"k{number}") for number, value in enumerate(values)]
+    assert accept_days(arrivals) == (accepted, refused)
+
+
+def test_the_order_of_arrival_decides_not_the_order_of_the_day_s16() -> None:
+    arrivals = [
+        arrival("quizzes", hour, key=hour, occurred_at=NOW - timedelta(hours=int(hour)))
+        for hour in ("1", "2", "3")
+    ]
+    assert accept_days(arrivals) == (["1", "2"], ["3"])
+
+
+@pytest.mark.parametrize(
+    ("totals", "dates", "accepted", "refused"),
+    [
+        ({}, [TODAY, YESTERDAY, TODAY], ["4", "5", "6"], []),
+        ({}, [TODAY, TODAY, YESTERDAY], ["4", "5", "6"], []),
+        ({TODAY: ("7", 1)}, [TODAY, YESTERDAY, TODAY], ["5"], ["4", "6"]),
+        ({TODAY: ("6", 1)}, [TODAY, YESTERDAY, TODAY], ["4", "5"], ["6"]),
+        ({YESTERDAY: ("10", 9)}, [TODAY, YESTERDAY, TODAY], ["4", "6"], ["5"]),
+    ],
+)
+def test_limits_are_of_each_local_day_with_what_it_came_to_before_s16(
+    totals: Mapping[date, tuple[str, int]],
+    dates: list[date],
+    accepted: list[str],
+    refused: list[str],
+) -> None:
+    arrivals = [arrival("pages", value, key=value) for value in ("4", "5", "6")]
+    assert accept_days(arrivals, dates, totals) == (accepted, refused)
+
+
+def test_a_duplicate_takes_no_room_and_needs_none_s11_s16() -> None:
+    first, second = (arrival("quizzes", key=key) for key in "ab")
+    days = Days(dates=dict.fromkeys((first.identity, second.identity), TODAY), totals={})
+    accepted = accept([first, first, second, second, first], RULEBOOK, {}, {}, NOW, days)
+    assert (accepted.new, accepted.duplicates, accepted.refused) == ([first, second], 3, [])
+
+
+def test_a_refused_event_takes_no_room_s16() -> None:
+    arrivals = [arrival("pages", "-1", key="a"), arrival("pages", "10", key="b")]
+    days = Days(dates={one.identity: TODAY for one in arrivals}, totals={})
+    accepted = accept(arrivals, RULEBOOK, {}, {}, NOW, days)
+    assert [refusal.reason for _, refusal in accepted.refused] == [Reason.NEGATIVE]
+    assert [one.key for one in accepted.new] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "total", "detail"),
+    [
+        ("quizzes", "1", ("2", 2), "2026-11-23 has 2 events of quizzes already"),
+        ("pages", "1.5", ("9", 1), "1.5 more than the 9 of pages on 2026-11-23"),
+    ],
+)
+def test_the_refusal_says_which_day_and_what_it_came_to_s16(
+    name: str, value: str, total: tuple[str, int], detail: str
+) -> None:
+    one = arrival(name, value)
+    days = Days(
+        dates={one.identity: TODAY},
+        totals={("u", name, TODAY): PeriodTotal(Decimal(total[0]), total[1])},
+    )
+    ((_, refusal),) = accept([one], RULEBOOK, {}, {}, NOW, days).refused
+    assert detail in refusal.detail

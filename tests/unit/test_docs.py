@@ -13,7 +13,7 @@ from models.program import load_program
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), ROOT / "client" / "README.md", *ROOT.glob("docs/**/*.md")])
-FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```(\w+)(?: title=\"[^\"]*\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PROGRAM_MARK = "# program\n"
 """The first line of a TOML block that is a whole program, and not a part of one."""
 
@@ -38,6 +38,13 @@ def test_every_toml_block_parses_and_those_that_are_programs_load(text: str) -> 
     tomllib.loads(text)
     if text.startswith(PROGRAM_MARK):
         assert load_program(text, source="documentation").metrics
+
+
+def test_every_feature_has_a_page_with_a_whole_program() -> None:
+    pages = {page.stem: page for page in (ROOT / "docs" / "programs").glob("*.md")}
+    assert {"metrics", "streaks", "points", "achievements", "leaderboards"} <= pages.keys()
+    for name, page in pages.items():
+        assert PROGRAM_MARK in page.read_text("utf-8"), name
 
 
 def test_the_pages_for_newcomers_show_whole_programs() -> None:

@@ -239,29 +239,22 @@ def test_texts_of_different_meaning_have_different_canonical_forms(old: str, new
 
 
 def test_nothing_is_pending_in_a_program_of_what_is_built() -> None:
-    text = (
-        SMALL.split("[leaderboards.weekly]", maxsplit=1)[0]
-        .replace("[metrics.lessons]", "[metrics.lessons]\nallow_negative = true\nmax_value = 9")
-        .replace("points = 10", 'points = 10\nwhere = { event = { language = "fr" } }')
-    )
-
-    assert pending_features(load(text)) == []
+    assert pending_features(load(SMALL)) == []
+    assert pending_features(shared("open-source.toml")) == []
 
 
-def test_the_open_source_program_says_what_is_pending() -> None:
-    assert pending_features(shared("open-source.toml")) == [
-        "streaks.daily.freezes: freezes are not given or spent yet",
-        "streaks.daily.milestones: milestones are not noticed yet",
-        "streaks.weekly.frequency: only daily streaks are counted yet",
-        "points.xp.triggers.week: only metrics earn points yet, streaks do not",
-        "achievements.first-commit: achievements are not completed yet",
-        "achievements.hundred-commits: achievements are not completed yet",
-        "achievements.week-streak: achievements are not completed yet",
-        "achievements.all-rounder: achievements are not completed yet",
-        "leaderboards.weekly.period: only leaderboards of all time are kept yet",
-        "leaderboards.monthly-xp.period: only leaderboards of all time are kept yet",
-        "leaderboards.longest-streak.rank_by: streaks are not ranked yet",
-    ]
+@pytest.mark.parametrize(
+    ("more", "lines"),
+    [
+        ("late = '12h'\n", ["leaderboards.board.late: no run is made final yet"]),
+        # where it is left to its default nobody expects anything of it
+        ("", []),
+    ],
+)
+def test_late_of_a_leaderboard_is_pending_where_it_is_written(more: str, lines: list[str]) -> None:
+    board = '[leaderboards.board]\nrank_by = { metric = "lessons" }\nperiod = "week"\n'
+    found = pending_features(load(SMALL + board + more))
+    assert [line.split(",")[0] for line in found] == lines
 
 
 def test_the_language_app_says_what_is_pending() -> None:
@@ -270,37 +263,9 @@ def test_the_language_app_says_what_is_pending() -> None:
     assert places == [
         "app.control_group_percent",
         "app.link_url",
-        "metrics.lessons.max_events_per_day",
-        "metrics.minutes.max_value_per_day",
-        "metrics.best-score.aggregate",
-        "streaks.daily.grace",
-        "streaks.daily.freezes",
-        "streaks.daily.milestones",
-        "streaks.workdays.days_off",
-        "streaks.monthly.frequency",
-        "points.xp.max_per_day",
-        "points.xp.triggers.week",
-        "points.xp.triggers.welcome",
-        "points.xp.triggers.scholar",
         "points.xp.triggers.loyalty",
-        "points.xp.boosts.new-year",
-        "points.xp.boosts.pro",
-        "achievements.first-lesson",
-        "achievements.week-streak",
-        "achievements.reached-b1",
-        "achievements.scholar",
-        "achievements.hundred-lessons",
         "achievements.one-year",
-        "achievements.beta-tester",
-        "leaderboards.weekly-xp.period",
-        "leaderboards.weekly-xp.segment_by",
-        "leaderboards.weekly-xp.size",
-        "leaderboards.daily-minutes.period",
-        "leaderboards.quiz.period",
-        "leaderboards.quiz.aggregate",
-        "leaderboards.sprint.period",
-        "leaderboards.sprint.where.user",
-        "leaderboards.streak.rank_by",
+        "leaderboards.weekly-xp.late",
         "emails.send_window",
         "emails.reminder",
         "emails.lost",

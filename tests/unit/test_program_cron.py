@@ -18,6 +18,8 @@ from models.program.cron import read_cron
         ("0 0 * * fri-7", "0 0 * * 0,5,6"),
         ("0 0 * * */2", "0 0 * * 0,2,4,6"),
         ("59 23 31 12 6", "59 23 31 12 6"),
+        ("0 0 29 2 *", "0 0 29 2 *"),  # in leap years
+        ("0 0 30 2 fri", "0 0 30 2 5"),  # on Fridays
     ],
 )
 def test_one_meaning_has_one_spelling(text: str, spelling: str) -> None:
@@ -47,6 +49,8 @@ def test_one_meaning_has_one_spelling(text: str, spelling: str) -> None:
         ("? * * * *", "minute: '?'"),
         ("٣ * * * *", "is not between 0 and 59"),
         ("0 0 * * 5#2", "day of the week: '5#2'"),
+        ("0 0 30 2 *", "'0 0 30 2 *' never fires: there is no day 30 in month 2; change one"),
+        ("0 0 31 apr,jun *", "never fires: there is no day 31 in month apr,jun"),
     ],
 )
 def test_what_is_no_cron_expression_is_refused_by_field(text: str, reason: str) -> None:

@@ -104,7 +104,19 @@ ONE_PROBLEM = [
         4,
         "must be a list",
     ),
-    ("[streaks.daily.freezes]\nmax = 1\nstart = 2", "streaks.daily.freezes.start", 3, "more than"),
+    (
+        "[streaks.daily.freezes]\nmax = 1\nstart = 2",
+        "streaks.daily.freezes.start",
+        3,
+        "2 is more than max, which is 1; lower it, or raise max",
+    ),
+    (
+        "[streaks.daily.freezes]\nmax = 1\nearn = 2\nearn_every = 7",
+        "streaks.daily.freezes.earn",
+        3,
+        "2 is more than max, which is 1; lower it, or raise max",
+    ),
+    ("[streaks.daily.freezes]\nmax = 0", "streaks.daily.freezes.max", 2, "must be at least 1"),
     ("[streaks.daily.freezes]\nmax = 1\nearn = 1", "streaks.daily.freezes.earn", 3, "earn_every"),
     (TRIGGER + "points = 1", "points.xp.triggers.t.on", 1, "is missing; say one of metric, streak"),
     (TRIGGER + "on = 'metrics'", "points.xp.triggers.t.on", 2, "did you mean 'metric'?"),
@@ -155,7 +167,7 @@ ONE_PROBLEM = [
         "[points.xp.boosts.b]\nmultiplier = 2\nfrom = 2027-01-03\nuntil = 2027-01-01",
         "points.xp.boosts.b.until",
         4,
-        "2027-01-01 is before from, which is 2027-01-03",
+        "2027-01-01 is before from, which is 2027-01-03: no day has this boost; put the first day",
     ),
     (
         "[points.xp.boosts.b]\nmultiplier = 2\nfrom = '2027-01-03'",
@@ -168,6 +180,18 @@ ONE_PROBLEM = [
         "points.p.levels[1].at",
         6,
         "must be over 3, where 'a' begins",
+    ),
+    (
+        "[[points.p.levels]]\nkey = 'a'\nat = 3\n[[points.p.levels]]\nkey = 'b'\nat = 2",
+        "points.p.levels[1].at",
+        6,
+        "must be over 3, where 'a' begins: write the lowest first",
+    ),
+    (
+        "[[points.p.levels]]\nkey = 'a'\nat = 3\n[[points.p.levels]]\nkey = 'a'\nat = 4",
+        "points.p.levels[1].key",
+        5,
+        "'a' names more than one level; give each a key of its own",
     ),
     (
         "[achievements.a]\non = 'level'\npoints = 'xp'\nlevel = 'a11'",
@@ -207,6 +231,20 @@ ONE_PROBLEM = [
     ),
     (BOARD + "period = 'week'\norder = 'down'", "leaderboards.b.order", 4, "one of desc, asc"),
     (BOARD + "period = 'all'\nclock = 'user'", "leaderboards.b.clock", 4, "leave it out"),
+    (BOARD + "period = 'all'\nlate = '2h'", "leaderboards.b.late", 4, "leave it out"),
+    (BOARD + "period = 'all'\nevery = 2", "leaderboards.b.every", 4, "leave it out"),
+    (
+        BOARD + "period = 'cron'\ncron = '0 0 * * *'\nevery = 2",
+        "leaderboards.b.every",
+        5,
+        "leave it out",
+    ),
+    (
+        BOARD + "period = 'cron'\ncron = '0 0 30 2 *'",
+        "leaderboards.b.cron",
+        4,
+        "never fires: there is no day 30 in month 2; change one of the two fields",
+    ),
     (BOARD + "period = 'week'\nclock = 'Asia/Tokio'", "leaderboards.b.clock", 4, "'Asia/Tokyo'"),
     (BOARD + "period = 'cron'", "leaderboards.b.cron", 1, "such as '0 18 * * fri'"),
     (BOARD + "period = 'week'\ncron = '0 0 * * *'", "leaderboards.b.cron", 4, "period = 'cron'"),
@@ -224,7 +262,7 @@ ONE_PROBLEM = [
         EMAILS + "send_window = { from = '09:00', until = '09:00' }",
         "emails.send_window.until",
         3,
-        "is the same as from",
+        "no email could ever go out; move one, or leave send_window out",
     ),
     (
         EMAILS + "send_window = { from = '9', until = '24:00' }",
@@ -343,10 +381,107 @@ def test_a_circle_of_points_and_achievements_is_refused_and_shown_s35() -> None:
         (
             "achievements.champion",
             "a circle: achievements.champion needs achievements.rich needs points.gems "
-            "needs achievements.champion",
+            "needs achievements.champion; break it by changing achievements.champion.all or "
+            "achievements.rich.points or points.gems.triggers.champion.achievement",
         ),
-        ("achievements.selfish", "a circle: achievements.selfish needs achievements.selfish"),
+        (
+            "achievements.selfish",
+            "a circle: achievements.selfish needs achievements.selfish; "
+            "break it by changing achievements.selfish.all",
+        ),
     ]
+
+
+def test_points_for_an_achievement_that_needs_these_points_are_a_circle_s35() -> None:
+    error = problems_of(
+        FRAME
+        + dedent("""\
+        [points.xp.triggers.bonus]
+        on = "achievement"
+        achievement = "beginner"
+        points = 5
+        [points.xp.triggers.more]
+        on = "achievement"
+        achievement = "beginner"
+        points = 7
+        [achievements.beginner]
+        on = "level"
+        points = "xp"
+        level = "a1"
+        """)
+    )
+
+    [problem] = error.problems
+    assert problem.text == (
+        "a circle: achievements.beginner needs points.xp needs achievements.beginner; "
+        "break it by changing achievements.beginner.points or "
+        "points.xp.triggers.bonus.achievement or points.xp.triggers.more.achievement"
+    )
+
+
+# Each: lines after FRAME; the place; its line and the earlier one, from 1, among these.
+TWICE = [
+    (TRIGGER + "points = 1\n[metrics.m]\n" + TRIGGER, "points.xp.triggers.t", 4, 1),
+    (TRIGGER + "[points.'xp' . triggers.\"t\"]", "points.xp.triggers.t", 2, 1),
+    ("[points.p]\ntriggers = { t = {} }\n[points.p.triggers.t]", "points.p.triggers.t", 3, 2),
+    ("[points.p]\ntriggers.t.points = 1\n[points.p.triggers.t]", "points.p.triggers.t", 3, 2),
+    (
+        "[points.p.triggers.t]\n[points.p]\ntriggers.t.points = 1",
+        "points.p.triggers.t",
+        3,
+        1,
+    ),
+    ("[metrics.m]\nname = 'a'\n'name' = '='", "metrics.m.name", 3, 2),
+    ("[metrics.m]\n'a=b' = 1\n'a=b' = [\n2]", "metrics.m.a=b", 3, 2),
+    ("[metrics.m]\nname = 'a'\nname.b = 1", "metrics.m.name", 3, 2),
+    ("[[points.p.levels]]\nat = 1\n[points.p.levels]", "points.p.levels", 3, 1),
+    ("[points.p.levels]\n[[points.p.levels]]", "points.p.levels", 2, 1),
+    ("[points.p]\nlevels = []\n[[points.p.levels]]", "points.p.levels", 3, 2),
+    (
+        "[[points.p.levels]]\nat = 1\n[[points.p.levels]]\nat = 2\nat = 3",
+        "points.p.levels[1].at",
+        5,
+        4,
+    ),
+]
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\n\n[metrics.n]\n"])
+@pytest.mark.parametrize(("lines", "place", "line", "first"), TWICE)
+def test_a_name_that_stands_twice_is_told_with_both_places(
+    lines: str, place: str, line: int, first: int, end: str
+) -> None:
+    [problem] = problems_of(FRAME + lines + end).problems
+
+    assert (problem.place, problem.line) == (place, FIRST_LINE + line - 1)
+    assert problem.text == (
+        f"stands twice, first on line {FIRST_LINE + first - 1}; rename one of the two, or remove it"
+    )
+
+
+@pytest.mark.parametrize("line", ["triggers = { t = {}, t = {} }", "triggers = { t = 1, t = 2 }"])
+def test_a_name_that_stands_twice_on_one_line_is_told(line: str) -> None:
+    [problem] = problems_of(FRAME + f"[points.p]\n{line}\n").problems
+
+    assert problem.line == FIRST_LINE + 1
+    assert "a key stands twice in a table of one line" in problem.text
+    assert "'t'" in problem.text
+    assert problem.text.endswith("rename one of the two, or remove it")
+
+
+def test_a_name_of_a_section_that_is_empty_is_told_with_where_to_declare_it() -> None:
+    text = "[app]\nname = 'A'\n[achievements.a]\non = 'streak'\nstreak = 'daily'\nat = 7"
+
+    [problem] = problems_of(text).problems
+    assert problem.text == (
+        "unknown streak 'daily'; the program has no streak yet: declare it in [streaks.daily]"
+    )
+
+
+def test_milestones_may_stand_in_any_order_s28() -> None:
+    text = FRAME.replace("{ lessons = 1 }", "{ lessons = 1 }\nmilestones = [30, 7, 30]")
+
+    assert load_program(text, source="good.toml").streaks["daily"].milestones == (7, 30)
 
 
 def test_an_empty_file_says_what_is_missing() -> None:
@@ -355,7 +490,7 @@ def test_an_empty_file_says_what_is_missing() -> None:
 
 @pytest.mark.parametrize(
     ("text", "line", "column"),
-    [("[app]\nname = \n", 2, 8), ("[app]\nname='x'\n[app]\n", 3, 5), ("a = 2027-02-30", 1, 5)],
+    [("[app]\nname = \n", 2, 8), ("[app]\n\nname\n", 3, 5), ("a = 2027-02-30", 1, 5)],
 )
 def test_broken_toml_is_told_with_line_and_column(text: str, line: int, column: int) -> None:
     [problem] = problems_of(text).problems

@@ -14,8 +14,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import psutil
@@ -29,7 +30,7 @@ from models.program import load_program
 from models.rankings import Rankings
 from models.statements import boards
 from streakline import Event
-from streakline.contract import NAMESPACE
+from streakline.contract import NAMESPACE, UserFields
 from streakline.redis_connection import open_redis
 from tests.servers import temporary_home
 from tests.stack import PROGRAM
@@ -74,8 +75,8 @@ class Bench:
 
 
 @contextmanager
-def open_bench() -> Iterator[Bench]:
-    """Start servers in a fresh home; all of it is gone afterwards."""
+def open_bench(program: str = PROGRAM) -> Iterator[Bench]:
+    """Start servers in a fresh home with a program in force; all of it is gone afterwards."""
     with ExitStack() as stack:
         home = stack.enter_context(temporary_home())
         addresses = stack.enter_context(open_servers(Settings(home=home)))
@@ -85,7 +86,7 @@ def open_bench() -> Iterator[Bench]:
         stack.callback(redis.close)
         stack.callback(broker_redis.close)
         upgrade(engine)
-        apply_program(engine, load_program(PROGRAM, source="benchmark"), PROGRAM, datetime.now(UTC))
+        apply_program(engine, load_program(program, source="benchmark"), program, datetime.now(UTC))
         yield Bench(
             addresses=addresses,
             engine=engine,
@@ -109,6 +110,44 @@ def make_events(count: int, users: int, prefix: str) -> list[Event]:
         )
         for number in range(count)
     ]
+
+
+def make_app_events(count: int, users: int, prefix: str) -> list[Event]:
+    """Return events of the language app: mostly lessons, with minutes and quizzes among them.
+
+    Each user has a zone, a country and a plan, which the first event tells.
+    """
+    chance = random.Random(SEED)
+    told: set[str] = set()
+    events = []
+    for event in make_events(count, users, prefix):
+        metric, value = chance.choice(
+            [("lessons", 1), ("lessons", 1), ("minutes", 12), ("best-score", chance.randrange(100))]
+        )
+        number = int(event.user_id.rpartition("-")[2])
+        first = event.user_id not in told
+        told.add(event.user_id)
+        events.append(
+            replace(
+                event,
+                metric=metric,
+                value=Decimal(value),
+                attributes={"language": chance.choice(["fr", "de"])},
+                user=_fields(number) if first else None,
+            )
+        )
+    return events
+
+
+def _fields(number: int) -> UserFields:
+    place = number % 3
+    return UserFields(
+        tz=("Europe/Paris", "Asia/Tokyo", "America/New_York")[place],
+        attributes={
+            "country": ("FR", "JP", "US")[place],
+            "plan": ("free", "pro")[number % 2],
+        },
+    )
 
 
 def script(name: str) -> str:

@@ -22,13 +22,15 @@ from tests.benchmarks.harness import (
 
 THREADS = 8
 """Dramatiq's default."""
-COMMAND = (
-    *(script("dramatiq"), "tests.benchmarks.plain_app"),
-    *("--processes", str(PROCESSES), "--threads", str(THREADS)),
-)
+APP = "tests.benchmarks.plain_app"
+"""One metric, one streak, one trigger, two boards."""
+RULES_APP = "tests.benchmarks.plain_rules_app"
+"""All rules of the language app."""
 ENQUEUE = """
 import json, sys
-from tests.benchmarks.plain_app import Base, apply_event, engine
+from importlib import import_module
+app = import_module(sys.argv[1])
+Base, apply_event, engine = app.Base, app.apply_event, app.engine
 Base.metadata.create_all(engine)
 for arguments in json.load(sys.stdin):
     apply_event.send(*arguments)
@@ -36,9 +38,9 @@ for arguments in json.load(sys.stdin):
 QUEUE = "dramatiq:default.msgs"
 
 
-def plain_rate(bench: Bench, events: Sequence[Event]) -> float:
-    """Return the events per second of the plain way, from a full queue."""
-    _fill_queue(bench, events)
+def plain_rate(bench: Bench, events: Sequence[Event], app: str = APP) -> float:
+    """Return the events per second of an app written the plain way, from a full queue."""
+    _fill_queue(bench, events, app)
 
     def applied() -> int:
         with bench.engine.connect() as connection:
@@ -47,18 +49,29 @@ def plain_rate(bench: Bench, events: Sequence[Event]) -> float:
     def is_finished() -> bool:
         return not bench.broker_redis.hlen(QUEUE)
 
-    with running(bench, COMMAND, 1):
+    command = (
+        *(script("dramatiq"), app),
+        *("--processes", str(PROCESSES), "--threads", str(THREADS)),
+    )
+    with running(bench, command, 1):
         return measure_rate(applied, len(events), is_finished)
 
 
-def _fill_queue(bench: Bench, events: Sequence[Event]) -> None:
+def _fill_queue(bench: Bench, events: Sequence[Event], app: str) -> None:
     rows = [
-        (event.user_id, event.metric, event.key, int(event.value), instant_text(event.occurred_at))
+        (
+            event.user_id,
+            event.metric,
+            event.key,
+            int(event.value),
+            instant_text(event.occurred_at),
+            *event.attributes.values(),
+        )
         for event in events
         if event.occurred_at is not None
     ]
     subprocess.run(
-        [sys.executable, "-c", ENQUEUE],
+        [sys.executable, "-c", ENQUEUE, app],
         input=json.dumps(rows).encode(),
         env=environment(bench),
         check=True,

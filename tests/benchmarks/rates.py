@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from models.statements.events import Outcome, read_counts
 from streakline import Event
@@ -10,6 +11,7 @@ from tests.benchmarks.harness import (
     PROCESSES,
     Bench,
     Figure,
+    make_app_events,
     make_events,
     measure_rate,
     open_bench,
@@ -18,17 +20,19 @@ from tests.benchmarks.harness import (
     script,
 )
 from tests.benchmarks.limits import fill_queue
-from tests.benchmarks.plain import THREADS, plain_rate
+from tests.benchmarks.plain import RULES_APP, THREADS, plain_rate
+from tests.stack import PROGRAM
 
 WORKER = (script("streakline"), "worker", "--queues", "events")
 USERS = 20_000
+LANGUAGE_APP = Path(__file__).with_name("language-app.toml")
 
 
 def run(quick: bool) -> Iterator[Figure]:
     """Yield rates, ratios and the memory of a worker."""
     batched, single, plain = (10_000, 1_000, 500) if quick else (150_000, 20_000, 8_000)
     note = f"{PROCESSES} worker processes, {USERS:,} users"
-    many, megabytes = _rate(make_events(batched, USERS, "many"), size=500)
+    many, _ = _rate(make_events(batched, USERS, "many"), size=500)
     yield Figure(
         name="end to end, messages of 500", value=many, unit="events/s", note=note, goal="12,000"
     )
@@ -46,6 +50,25 @@ def run(quick: bool) -> Iterator[Figure]:
     )
     yield _ratio("messages of 500 against the plain way", many / plainly, goal="10")
     yield _ratio("messages of one against the plain way", one / plainly)
+    app_program = LANGUAGE_APP.read_text("utf-8")
+    events = make_app_events(batched, USERS, "app")
+    app, megabytes = _rate(events, size=500, program=app_program)
+    yield Figure(
+        name="a whole app's rules, messages of 500",
+        value=app,
+        unit="events/s",
+        note=f"{LANGUAGE_APP.name}; {note}",
+        goal="8,000",
+    )
+    with open_bench() as bench:
+        plainly = plain_rate(bench, make_app_events(plain, USERS, "plain"), RULES_APP)
+    yield Figure(
+        name="a whole app's rules the plain way",
+        value=plainly,
+        unit="events/s",
+        note=f"dramatiq, {PROCESSES} processes of {THREADS} threads",
+    )
+    yield _ratio("a whole app's rules against the plain way", app / plainly, goal="10")
     yield Figure(
         name="a worker process after the run", value=megabytes, unit="MB", goal="under 200"
     )
@@ -55,8 +78,8 @@ def _ratio(name: str, value: float, goal: str = "") -> Figure:
     return Figure(name=name, value=value, unit="times", note="same run, same servers", goal=goal)
 
 
-def _rate(events: Sequence[Event], *, size: int) -> tuple[float, float]:
-    with open_bench() as bench:
+def _rate(events: Sequence[Event], *, size: int, program: str = PROGRAM) -> tuple[float, float]:
+    with open_bench(program) as bench:
         fill_queue(bench, events, size=size)
         with running(bench, WORKER, PROCESSES) as processes:
             rate = measure_rate(

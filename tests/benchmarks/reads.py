@@ -16,7 +16,7 @@ from models.rules.rankings import Board, Score
 from tests.benchmarks.harness import SEED, Figure, open_bench
 
 CHUNK_USERS = 1_000
-BOARD = Board(leaderboard="million", run="all", segment="all", since=1, ascending=False, board_id=1)
+BOARD = Board(leaderboard="million", run="all", segment="all", since=1, ascending=False)
 
 
 def run(quick: bool) -> Iterator[Figure]:

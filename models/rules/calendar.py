@@ -7,7 +7,7 @@ never showed is no day (S4). Instants are aware and in UTC.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import NamedTuple
@@ -40,21 +40,6 @@ def zone_at(changes: Sequence[ZoneChange], instant: datetime, assumed: str) -> s
             break
         in_force = change.tz
     return in_force
-
-
-def changes_to_keep(known: Sequence[ZoneChange], told: Iterable[ZoneChange]) -> list[ZoneChange]:
-    """Return which of the told zones say something new: the zone in force was another."""
-    kept = list(known)
-    new = []
-    for change in sorted(told, key=_since_and_name):
-        if not kept or zone_at(kept, change.since, change.tz) != change.tz:
-            new.append(change)
-            kept = sorted([*kept, change], key=_since_and_name)
-    return new
-
-
-def _since_and_name(change: ZoneChange) -> tuple[datetime, str]:
-    return (change.since, change.tz)
 
 
 def local_date(instant: datetime, tz: str) -> date:

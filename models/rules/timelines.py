@@ -141,12 +141,6 @@ class Timelines:
             voided={fact_id: at for fact_id, at in self.voided.items() if at <= instant},
         )
 
-    def forget(self, before: datetime) -> None:
-        """Drop what has long been followed by something else."""
-        for changes in self.attributes.values():
-            while len(changes) > 1 and changes[1].since <= before:
-                del changes[0]
-
 
 def late_from(
     known: Timelines, told: Iterable[Told], names: frozenset[str], as_of: datetime | None

@@ -6,7 +6,7 @@ cut.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -36,7 +36,6 @@ from models.rules.effects import (
     Notice,
     NoticeKind,
 )
-from models.rules.points import Entry
 from models.rules.streaks import Chain
 from models.statements.rows import (
     arrays,
@@ -154,11 +153,6 @@ _latest = lateral(
 )
 _LATEST_CHECKPOINTS = select(_after.c.user_id, _latest.c.as_of, _latest.c.state).join(
     _latest, true()
-)
-_ENTRIES_OF = (
-    select(point_entries)
-    .where(point_entries.c.user_id == bindparam("user_id"))
-    .order_by(point_entries.c.decided_at, point_entries.c.number)
 )
 _ACHIEVEMENTS_OF = (
     select(achievements)
@@ -280,28 +274,6 @@ def put_checkpoints(connection: Connection, made: Iterable[tuple[str, Checkpoint
     connection.execute(_PUT_CHECKPOINTS, arrays(_CHECKPOINT_COLUMNS, rows))
 
 
-def read_entries(connection: Connection, user_id: str) -> list[Decided]:
-    """Return a user's ledger of points, in the order in which it was decided."""
-    return [
-        Decided(
-            row.decided_at,
-            row.number,
-            Entry(
-                row.points,
-                row.trigger,
-                row.since,
-                row.cause,
-                row.amount,
-                row.base,
-                tuple(row.boosts.split(",")) if row.boosts else (),
-                row.clipped,
-                row.occurred_at,
-            ),
-        )
-        for row in connection.execute(_ENTRIES_OF, {"user_id": user_id})
-    ]
-
-
 def read_achievements(connection: Connection, user_id: str) -> list[Completed]:
     """Return a user's completed achievements, oldest first."""
     return [
@@ -317,6 +289,3 @@ def read_chains(connection: Connection, user_id: str) -> dict[str, list[Chain]]:
         chain = Chain(row.started_on, row.ended_on, row.length)
         found.setdefault(row.streak, []).append(chain)
     return found
-
-
-Rows = Sequence[Mapping[str, Any]]

@@ -55,8 +55,6 @@ _PUT_STATES = (
 
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(UserState)
-NEVER_FOLDED = ""
-"""The stamp of a user of whom nothing was folded: there is nothing to be read in the state."""
 
 
 @dataclass(slots=True, kw_only=True)

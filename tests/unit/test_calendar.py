@@ -8,7 +8,6 @@ import pytest
 
 from models.rules.calendar import (
     ZoneChange,
-    changes_to_keep,
     day_start,
     local_date,
     next_day,
@@ -75,15 +74,3 @@ def test_the_zone_in_force_is_that_of_the_latest_change_before_s1() -> None:
 def test_before_the_first_change_its_zone_holds_and_without_one_the_programs_s6() -> None:
     assert zone_at([ZoneChange(since=MAY, tz="Asia/Tokyo")], JANUARY, "UTC") == "Asia/Tokyo"
     assert zone_at([], JANUARY, "Europe/Oslo") == "Europe/Oslo"
-
-
-def test_a_zone_that_is_told_again_is_no_change() -> None:
-    known = [ZoneChange(since=JANUARY, tz="Asia/Tokyo")]
-    assert changes_to_keep(known, [ZoneChange(since=MARCH, tz="Asia/Tokyo")]) == []
-
-
-def test_what_is_told_late_is_kept_where_another_zone_was_in_force() -> None:
-    known = [ZoneChange(since=MARCH, tz="Europe/Rome")]
-    told = [ZoneChange(since=JANUARY, tz="Asia/Tokyo"), ZoneChange(since=MAY, tz="Europe/Rome")]
-    # In March Rome was news after Tokyo; in May it no longer is.
-    assert changes_to_keep(known, told) == told[:1]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from models.rules.calendar import ZoneChange, zone_at
 from models.rules.state import UserState
-from models.rules.timelines import EVER, AttributeChange, Pause, Timelines, Told, late_from
+from models.rules.timelines import EVER, Pause, Timelines, Told, late_from
 from tests.folding import build, event, fold_all, lives, november, pause, tells, the
 
 NAMES = frozenset({"plan", "country"})
@@ -273,16 +273,3 @@ def test_a_pause_may_hold_something_from_14_hours_before_its_first_date_on_s27()
     timelines.pause([ahead])
     assert timelines.until(november(4, 10)) == timelines
     assert timelines.until(november(4, 10) - timedelta(microseconds=1)) == Timelines()
-
-
-def test_what_was_long_followed_by_something_else_can_be_forgotten_s1() -> None:
-    timelines = told_all(
-        tells(november(1), plan="free"),
-        tells(november(3), plan="pro"),
-        tells(november(5), plan="team"),
-    )
-    timelines.forget(november(4))
-    assert timelines.attributes["plan"] == [
-        AttributeChange(november(3), "pro"),
-        AttributeChange(november(5), "team"),
-    ]

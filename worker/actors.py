@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
 from dramatiq import Broker, actor
 from sqlalchemy import Engine
 
-from jobs.apply_events import Kind, Received, apply_events
+from jobs.apply_events import Item, Kind, Received, apply_all, apply_free, decode
 from jobs.recompute_users import recompute_stale
 from models.rulebooks import Rulebooks
 from models.statements.ticks import claim_slot
@@ -20,6 +20,7 @@ from streakline.contract import (
     read_instant,
 )
 from streakline.errors import InvalidEvent
+from worker.broker import EVENTS_AT_ONCE_MAX, GatheringBroker
 from worker.clock import utc_now
 from worker.combining import Combiner
 from worker.projecting import Projector
@@ -28,8 +29,6 @@ from worker.retries import MalformedMessage
 from worker.schedule import STALE_SLOTS, TICKS, Tick
 
 SWEEPS_QUEUE = "sweeps"
-EVENTS_AT_ONCE_MAX = 2_000
-"""Events of several messages that are applied as one batch; their users are held in memory."""
 USERS_PER_SWEEP_MAX = 2_000
 """Users that one sweep folds anew: some seconds' work, so that a message is never held for long."""
 ANALYTICS_QUEUE = "analytics"
@@ -45,18 +44,15 @@ def declare_actors(
     broker_url: str,
 ) -> None:
     """Declare every actor on the broker."""
-
-    def apply(received: list[Received]) -> None:
-        if apply_events(engine, rulebooks, received, utc_now()).touched:
-            projector.wake()
-
-    combiner = Combiner(apply, items_max=EVENTS_AT_ONCE_MAX)
+    combiner = _combine(engine, rulebooks, projector)
+    if isinstance(broker, GatheringBroker):
+        broker.begun[EVENTS_QUEUE] = combiner.count_begun
 
     def apply_events_actor(events: Any, received_at: Any, imported: bool = False) -> None:
-        combiner.submit(_received(Kind.EVENT, events, received_at, imported=imported))
+        combiner.submit(_decode(Kind.EVENT, events, received_at, imported=imported))
 
     def identify_users_actor(users: Any, received_at: Any) -> None:
-        combiner.submit(_received(Kind.USER, users, received_at))
+        combiner.submit(_decode(Kind.USER, users, received_at))
 
     def declare(name: str, queue: str, function: Callable[..., None]) -> None:
         actor(broker=broker, actor_name=name, queue_name=queue)(function)
@@ -77,19 +73,31 @@ def declare_actors(
         declare(tick.actor_name, SWEEPS_QUEUE, _sweep(tick, engine, sweeps[tick.name]))
 
 
-def _received(
-    kind: Kind, items: Any, received_at: Any, *, imported: bool = False
-) -> list[Received]:
+def _combine(engine: Engine, rulebooks: Rulebooks, projector: Projector) -> Combiner[Item]:
+    def apply(items: list[Item], *, patient: bool) -> Sequence[Item]:
+        left: Sequence[Item] = ()
+        if patient:
+            applied = apply_all(engine, rulebooks, items, utc_now())
+        else:
+            applied, left = apply_free(engine, rulebooks, items, utc_now())
+        if applied.touched:
+            projector.wake()
+        return left
+
+    return Combiner(apply, items_max=EVENTS_AT_ONCE_MAX)
+
+
+def _decode(kind: Kind, items: Any, received_at: Any, *, imported: bool = False) -> list[Item]:
     if not isinstance(items, list):
         raise MalformedMessage(f"carries {type(items).__name__} instead of a list")
     try:
         instant = read_instant("received_at", received_at)
     except InvalidEvent as error:
         raise MalformedMessage(str(error)) from None
-    return [
+    return decode(
         Received(kind=kind, raw=item, received_at=instant, imported=imported is True)
         for item in items
-    ]
+    )
 
 
 def _sweep(tick: Tick, engine: Engine, run: Callable[[], object]) -> Callable[[str], None]:

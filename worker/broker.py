@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dramatiq import Broker, Consumer, MessageProxy, Middleware
@@ -25,9 +25,10 @@ HEARTBEAT_TIMEOUT_MILLISECONDS = 30_000
 REJECTED_KEPT_MILLISECONDS = 100 * 365 * 24 * 60 * 60 * 1_000
 """For good: Dramatiq throws away what was rejected a week ago, and to us that is a message lost."""
 ACKNOWLEDGED_AT_ONCE_MAX = 1_000
-EVENTS_HELD_MAX = 4_000
-"""Events of messages that a worker takes at a time, two batches' worth or so."""
-MESSAGES_HELD_MIN = 4
+EVENTS_AT_ONCE_MAX = 1_000
+"""Events of several messages that are applied as one batch; their users are held in memory. A
+worker takes as many at a time: while those beyond would wait, other workers would overtake them."""
+MESSAGES_HELD_MIN = 2
 ROOM_SECONDS_MAX = 0.02
 """How long a worker that has its hands more than half full waits before it fetches a few more."""
 ROOM_POLL_SECONDS = 0.001
@@ -46,9 +47,9 @@ def open_broker(url: str, namespace: str, middleware: Sequence[Middleware] = ())
 
 def open_redis_broker(
     url: str, namespace: str, middleware: Sequence[Middleware] = (), *, maintains: bool = False
-) -> RedisBroker:
+) -> GatheringBroker:
     """Return a broker in Redis; with `maintains` each of its commands does maintenance first."""
-    return _RedisBroker(
+    return GatheringBroker(
         client=open_redis(url),
         namespace=namespace,
         middleware=list(middleware),
@@ -68,18 +69,21 @@ end
 """
 
 
-class _RedisBroker(RedisBroker):
+class GatheringBroker(RedisBroker):
     """Dramatiq's, with consumers of our own.
 
     When its connection is cut Dramatiq drops the delayed messages that a consumer holds in memory;
     in Redis they are still this worker's, so nobody would run them while it lives. Here a delay
     queue's consumer that starts anew forgets no message.
+
+    `begun` tells how many of a queue's messages are done in part. They make room for others.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)  # type: ignore[no-untyped-call] # its __init__ has no types
         self._acknowledge = self.client.register_script(_ACKNOWLEDGE)
         self._done: dict[str, deque[str]] = defaultdict(deque)
+        self.begun: dict[str, Callable[[], int]] = {}
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
         if queue_name in self.delay_queues:
@@ -120,10 +124,19 @@ class _GatheringConsumer(_RedisConsumer):
     nothing.
     """
 
-    def __init__(self, broker: RedisBroker, queue_name: str, prefetch: int, timeout: int) -> None:
+    def __init__(
+        self, broker: GatheringBroker, queue_name: str, prefetch: int, timeout: int
+    ) -> None:
         super().__init__(broker, queue_name, prefetch, timeout)  # type: ignore[no-untyped-call] # as above
         self._messages_max = prefetch
+        self._begun = broker.begun.get(queue_name, lambda: 0)
         self.prefetch = min(prefetch, MESSAGES_HELD_MIN)
+
+    @property
+    def outstanding_message_count(self) -> int:
+        """How many messages wait here or run, but for those that are done in part."""
+        held: int = super().outstanding_message_count
+        return held - self._begun()
 
     def ack(self, message: MessageProxy) -> None:
         self.broker.done(self.queue_name, message.options["redis_message_id"])
@@ -145,7 +158,7 @@ class _GatheringConsumer(_RedisConsumer):
         a look at the past.
         """
         events = len(message.kwargs.get("events", ())) or 1
-        fitting = max(MESSAGES_HELD_MIN, EVENTS_HELD_MAX // events)
+        fitting = max(MESSAGES_HELD_MIN, EVENTS_AT_ONCE_MAX // events)
         self.prefetch = min(self._messages_max, fitting)
 
     def close(self) -> None:

@@ -2,21 +2,25 @@
 
 A transaction costs about the same for one event as for thirty. So of the threads that hold small
 messages one leads: it takes what all have brought, applies it in one go, and the others find their
-own done. A message is acknowledged only after the batch it went into. After a batch of several the
-next leader waits a moment for as many, who are about to bring more; under light load a batch is one
-message and nobody waits for company.
+own done. A message is acknowledged only after the batches it went into. After a batch of several
+the next leader waits a moment for as many, who are about to bring more; under light load a batch is
+one message and nobody waits for company.
+
+What another process is busy with is left for the next batch instead of being waited for.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from threading import Event, Lock
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 LINGER_SECONDS_MAX = 0.01
+TIMES_LEFT_MAX = 5
+"""How often something is left for the next batch before it is waited for."""
 
 Item = TypeVar("Item")
 
@@ -27,9 +31,16 @@ class _State(Enum):
     ALONE = "alone"
 
 
+class Apply(Protocol[Item]):
+    """Applies items and returns those that it left; where it is `patient` it leaves none."""
+
+    def __call__(self, items: list[Item], *, patient: bool) -> Sequence[Item]: ...
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Request(Generic[Item]):
     items: Sequence[Item]
+    times_left: int = 0
     state: _State = _State.WAITING
     woken: Event = field(default_factory=Event)
 
@@ -39,11 +50,15 @@ class _Request(Generic[Item]):
 
 
 class Combiner(Generic[Item]):
-    """Applies items in batches of at most `items_max`, one joint batch at a time."""
+    """Applies items in batches of at most `items_max`, one joint batch at a time.
+
+    What a batch leaves goes into the next one beside as many others, a few times over; then, or
+    where nothing else could be done, it is waited for.
+    """
 
     def __init__(
         self,
-        apply: Callable[[list[Item]], None],
+        apply: Apply[Item],
         *,
         items_max: int,
         linger_seconds: float = LINGER_SECONDS_MAX,
@@ -56,6 +71,11 @@ class Combiner(Generic[Item]):
         self._lock = Lock()
         self._last_taken = 1
         self._gathered = Event()
+        self._begun = 0
+
+    def count_begun(self) -> int:
+        """Return of how many requests only what was left is still to be applied."""
+        return self._begun
 
     def submit(self, items: Sequence[Item]) -> None:
         """Return when the items are applied. Raises what `apply` raises for them.
@@ -69,17 +89,26 @@ class Combiner(Generic[Item]):
             if len(self._waiting) >= self._last_taken:
                 self._gathered.set()
             leads, self._led = not self._led, True
-        if not leads:
+        if leads:
+            request.woken.set()
+        while request.state is _State.WAITING:
             # Woken when its items are done, or, still waiting, because it is its turn to lead.
             request.woken.wait()
-        if request.state is _State.WAITING:
-            try:
-                self._gathered.wait(self._linger_seconds)
-                self._lead(self._take())
-            finally:
-                self._hand_over()
+            if request.state is _State.WAITING:
+                request.woken.clear()
+                self._lead()
         if request.state is _State.ALONE:
-            self._apply(list(items))
+            self._apply(list(request.items), patient=True)
+
+    def _lead(self) -> None:
+        """Take a batch, apply it, and let the thread that then waits longest lead, if any does."""
+        batch: list[_Request[Item]] = []
+        try:
+            self._gathered.wait(self._linger_seconds)
+            batch = self._take()
+            self._settle(batch)
+        finally:
+            self._hand_over()
 
     def _take(self) -> list[_Request[Item]]:
         """Return the requests that came first, the leader's own ahead: what fits into a batch."""
@@ -87,26 +116,37 @@ class Combiner(Generic[Item]):
         size = 0
         with self._lock:
             while self._waiting:
-                size += len(self._waiting[0].items)
-                if batch and size > self._items_max:
-                    break
+                if not self._waiting[0].times_left:  # what was left goes in beside the rest
+                    size += len(self._waiting[0].items)
+                    if batch and size > self._items_max:
+                        break
                 batch.append(self._waiting.popleft())
             self._last_taken = len(batch)
             if len(self._waiting) < self._last_taken:
                 self._gathered.clear()
         return batch
 
-    def _lead(self, batch: Sequence[_Request[Item]]) -> None:
+    def _settle(self, batch: Sequence[_Request[Item]]) -> None:
+        """Apply a batch; what is left of it comes first in the next."""
+        items = [item for request in batch for item in request.items]
+        left: Sequence[Item] = ()
         outcome = _State.ALONE
         try:
-            self._apply([item for request in batch for item in request.items])
+            patient = any(request.times_left == TIMES_LEFT_MAX for request in batch)
+            left = self._apply(items, patient=patient)
             outcome = _State.DONE
         except Exception:
             if len(batch) == 1:
                 raise
         finally:
+            begun = sum(request.times_left > 0 for request in batch)
+            unfinished = _keep(batch, left)
+            with self._lock:
+                self._begun += len(unfinished) - begun
+                self._waiting.extendleft(reversed(unfinished))
             for request in batch:
-                request.settle(outcome)
+                if request not in unfinished:
+                    request.settle(outcome)
 
     def _hand_over(self) -> None:
         """Let the thread that waits longest lead, or nobody where none waits."""
@@ -114,3 +154,22 @@ class Combiner(Generic[Item]):
             self._led = bool(self._waiting)
             if self._led:
                 self._waiting[0].woken.set()
+
+
+def _keep(batch: Sequence[_Request[Item]], left: Sequence[Item]) -> list[_Request[Item]]:
+    """Return the requests of which something is left, with that alone.
+
+    Where that is all of the batch, the next one has nothing to do meanwhile but wait.
+    """
+    if not left:
+        return []
+    ids = set(map(id, left))
+    unfinished = []
+    nothing_done = len(left) == sum(len(request.items) for request in batch)
+    for request in batch:
+        remaining = [item for item in request.items if id(item) in ids]
+        if remaining:
+            request.items = remaining
+            request.times_left = TIMES_LEFT_MAX if nothing_done else request.times_left + 1
+            unfinished.append(request)
+    return unfinished

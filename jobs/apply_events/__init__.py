@@ -18,7 +18,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine
 
 from jobs.apply_events.accepting import accept_arrivals
-from jobs.apply_events.decode import Decoded, Kind, Received, decode, reject
+from jobs.apply_events.decode import Batch, Item, Kind, Received, collect, decode, reject
 from jobs.apply_events.news import collect_news
 from models.folding import bring_up_to_date, renew_stale
 from models.rulebooks import Rulebooks
@@ -29,7 +29,16 @@ from models.statements import users as user_statements
 from models.statements.events import Outcome
 from models.statements.users import Users
 
-__all__ = ["Applied", "Kind", "Received", "apply_events"]
+__all__ = [
+    "Applied",
+    "Item",
+    "Kind",
+    "Received",
+    "apply_all",
+    "apply_events",
+    "apply_free",
+    "decode",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,56 +59,73 @@ class Applied:
 def apply_events(
     engine: Engine, rulebooks: Rulebooks, received: Sequence[Received], now: datetime
 ) -> Applied:
-    """Apply a batch of any size. Raises NoProgram, and what SQLAlchemy raises.
+    """Apply a batch of any size. Raises NoProgram, and what SQLAlchemy raises."""
+    return apply_all(engine, rulebooks, decode(received), now)
 
-    Users whom another batch has locked, one in a hundred or so, would make this one wait for the
-    other's end with all of its users, and so on in a row. They are left for a second transaction,
-    and so are users never seen before: another batch may be adding them, too.
+
+def apply_all(
+    engine: Engine, rulebooks: Rulebooks, items: Sequence[Item], now: datetime
+) -> Applied:
+    """Apply items, and wait for the users whom another batch has locked. Raises as above."""
+    applied, left = apply_free(engine, rulebooks, items, now)
+    if not left:
+        return applied
+    batch = collect(left)
+    with engine.begin() as connection:
+        rules = rulebooks.current(connection)
+        users = user_statements.lock_users(connection, batch.user_ids(), rules.stamp)
+        return applied.joined(_apply_locked(connection, rules, batch, users, now))
+
+
+def apply_free(
+    engine: Engine, rulebooks: Rulebooks, items: Sequence[Item], now: datetime
+) -> tuple[Applied, Sequence[Item]]:
+    """Apply what concerns users whom no other batch has locked; return what concerns the others.
+
+    These, some in a hundred, would make this batch wait for the other's end with all of its own
+    users, and so on in a row. Users never seen before are added, and left too: another batch may be
+    adding them at this moment. Raises as above.
     """
-    decoded = decode(received)
-    user_ids = decoded.user_ids()
+    batch = collect(items)
+    user_ids = batch.user_ids()
     with engine.connect() as connection:
         with connection.begin():
             rules = rulebooks.current(connection)
             users = user_statements.lock_free_users(connection, user_ids, rules.stamp)
-            left = user_ids - users.states.keys()
-            rest, now_possible = decoded.split(left)
-            applied = _apply_part(connection, rules, now_possible, users, now)
-        if not left:
-            return applied
-        with connection.begin():
-            user_statements.add_missing_users(connection, left, now, rules.stamp)
-        with connection.begin():
-            rules = rulebooks.current(connection)
-            users = user_statements.lock_users(connection, left, rules.stamp)
-            return applied.joined(_apply_part(connection, rules, rest, users, now))
+            rest = user_ids - users.states.keys()
+            left, free = batch.split(rest)
+            applied = _apply_locked(connection, rules, free, users, now)
+        if rest:
+            with connection.begin():
+                user_statements.add_missing_users(connection, rest, now, rules.stamp)
+    return applied, [*left.arrivals, *left.told]
 
 
-def _apply_part(
-    connection: Connection, rules: Rules, decoded: Decoded, users: Users, now: datetime
+def _apply_locked(
+    connection: Connection, rules: Rules, batch: Batch, users: Users, now: datetime
 ) -> Applied:
     """Apply what concerns users that this transaction has locked."""
     touched = renew_stale(connection, rules, users, now)
-    accepted = accept_arrivals(connection, rules, decoded, users, now)
-    news, dated = collect_news(connection, rules, accepted.new, decoded.told, users, now)
+    accepted = accept_arrivals(connection, rules, batch.arrivals, users, now)
+    news, dated = collect_news(connection, rules, accepted.new, batch.told, users, now)
     version = rules.latest.version
     if dated:
         event_statements.add_events(connection, dated, version)
     if news:
         touched |= bring_up_to_date(connection, rules, users, news, now)
-    rejected = [*decoded.rejected, *(reject(*refused) for refused in accepted.refused)]
+    rejected = [*batch.rejected, *(reject(*refused) for refused in accepted.refused)]
     if rejected:
         event_statements.add_rejected(connection, rejected, version)
-    outcomes = _count(accepted, decoded)
+    outcomes = _count(accepted, batch)
     event_statements.count_outcomes(connection, outcomes)
     return Applied(outcomes=outcomes, touched=touched)
 
 
-def _count(accepted: Accepted, decoded: Decoded) -> dict[Outcome, int]:
+def _count(accepted: Accepted, batch: Batch) -> dict[Outcome, int]:
     conflicts = sum(refusal.reason is Reason.CONFLICT for _, refusal in accepted.refused)
     return {
         Outcome.APPLIED: len(accepted.new),
         Outcome.DUPLICATE: accepted.duplicates,
         Outcome.CONFLICT: conflicts,
-        Outcome.REJECTED: len(decoded.rejected) + len(accepted.refused) - conflicts,
+        Outcome.REJECTED: len(batch.rejected) + len(accepted.refused) - conflicts,
     }

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime
 
 from sqlalchemy import Connection
 
 from jobs.apply_events.dating import date_arrivals
-from jobs.apply_events.decode import Decoded
 from models.folding import News
 from models.rules.acceptance import Accepted, Days, UserDay, accept
+from models.rules.arrivals import Arrival
 from models.rules.calendar import ONE_DAY
 from models.rules.periods import period_key
 from models.rules.rulebook import DAILY, Rules
@@ -21,28 +22,30 @@ from models.statements.users import Users
 
 
 def accept_arrivals(
-    connection: Connection, rules: Rules, decoded: Decoded, users: Users, now: datetime
+    connection: Connection, rules: Rules, arrivals: Sequence[Arrival], users: Users, now: datetime
 ) -> Accepted:
     """Sort a batch's events into those that count, duplicates, and refused ones."""
-    if not decoded.arrivals:
+    if not arrivals:
         return Accepted()
-    known = statements.read_known(connection, [item.identity for item in decoded.arrivals])
+    known = statements.read_known(connection, [item.identity for item in arrivals])
     totals = {
         (user_id, metric): total.value
-        for user_id, state in users.states.items()
-        for metric, total in state.totals.items()
+        for user_id, metric in {item.identity[:2] for item in arrivals}
+        if (total := users.states[user_id].totals.get(metric)) is not None
     }
-    days = _read_days(connection, rules, decoded, users)
-    return accept(decoded.arrivals, rules.latest, known, totals, now, days)
+    days = _read_days(connection, rules, arrivals, users)
+    return accept(arrivals, rules.latest, known, totals, now, days)
 
 
-def _read_days(connection: Connection, rules: Rules, decoded: Decoded, users: Users) -> Days:
+def _read_days(
+    connection: Connection, rules: Rules, arrivals: Sequence[Arrival], users: Users
+) -> Days:
     """Look up the days of events whose metrics have limits for one (S16).
 
     A state knows the recent days; older ones are counted in the ledger.
     """
     metrics = {name for name, rule in rules.latest.metrics.items() if rule.has_day_limit}
-    limited = [one for one in decoded.arrivals if one.event.metric in metrics]
+    limited = [one for one in arrivals if one.event.metric in metrics]
     if not limited:
         return Days(dates={}, totals={})
     told: dict[str, News] = {}

@@ -33,9 +33,13 @@ class Received:
     imported: bool = False
 
 
+Item = Arrival | Told | Rejected
+"""One thing of a message: an event, what is told of a user, or what is neither and why."""
+
+
 @dataclass(slots=True, kw_only=True)
-class Decoded:
-    """What is well formed, in order of arrival, and what is not, with the reasons."""
+class Batch:
+    """Items by what they are, each kind in order of arrival."""
 
     arrivals: list[Arrival] = field(default_factory=list)
     told: list[Told] = field(default_factory=list)
@@ -45,11 +49,11 @@ class Decoded:
         """Collect whom it concerns."""
         return {item.event.user_id for item in self.arrivals} | {one.user_id for one in self.told}
 
-    def split(self, user_ids: Set[str]) -> tuple[Decoded, Decoded]:
+    def split(self, user_ids: Set[str]) -> tuple[Batch, Batch]:
         """Return what concerns these users, and the rest with all that is not well formed."""
         if not user_ids:
-            return Decoded(), self
-        theirs, others = Decoded(), Decoded(rejected=self.rejected)
+            return Batch(), self
+        theirs, others = Batch(), Batch(rejected=self.rejected)
         for item in self.arrivals:
             part = theirs if item.event.user_id in user_ids else others
             part.arrivals.append(item)
@@ -59,18 +63,28 @@ class Decoded:
         return theirs, others
 
 
-def decode(received: Iterable[Received]) -> Decoded:
+def decode(received: Iterable[Received]) -> list[Item]:
     """Read what was received; whatever is wrong with one does not touch the others."""
-    decoded = Decoded()
+    items: list[Item] = []
     for item in received:
         try:
-            if item.kind is Kind.EVENT:
-                decoded.arrivals.append(_arrival(item))
-            else:
-                decoded.told.append(_told(item))
+            items.append(_arrival(item) if item.kind is Kind.EVENT else _told(item))
         except InvalidEvent as error:
-            decoded.rejected.append(_rejected(item, error))
-    return decoded
+            items.append(_rejected(item, error))
+    return items
+
+
+def collect(items: Iterable[Item]) -> Batch:
+    """Make a batch of items."""
+    batch = Batch()
+    for item in items:
+        if isinstance(item, Arrival):
+            batch.arrivals.append(item)
+        elif isinstance(item, Told):
+            batch.told.append(item)
+        else:
+            batch.rejected.append(item)
+    return batch
 
 
 def reject(item: Arrival, refusal: Refusal) -> Rejected:

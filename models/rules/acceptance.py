@@ -108,8 +108,8 @@ def accept(
 ) -> Accepted:
     """Sort the events of a batch into those that count, duplicates, and refused ones.
 
-    `known` holds what was accepted earlier under the identities of the batch, `totals` what each
-    (user_id, metric) has come to before it. `days` is needed where metrics have limits for a day.
+    `known` holds what was accepted earlier under the identities of the batch, `totals` what each of
+    its (user_id, metric) has come to before it. `days` is needed where metrics have limits for one.
     """
     accepted = Accepted()
     running = dict(totals)

@@ -20,14 +20,14 @@ from models.database import open_engine
 from models.statements.boards import count_touches
 from models.statements.events import Outcome
 from tests.waiting import wait_until
-from worker.broker import _RedisBroker
+from worker.broker import GatheringBroker
 from worker.cli import main
 
 POINTS: dict[str, tuple[Any, str]] = {
     # the last statement of a transaction in which something was applied
     "before-commit": (models.statements.events, "count_outcomes"),
     "before-projection": (worker.runtime, "project_rankings"),
-    "before-ack": (_RedisBroker, "done"),
+    "before-ack": (GatheringBroker, "done"),
 }
 
 

@@ -17,10 +17,12 @@ import pytest
 from sqlalchemy import Connection, Engine
 from sqlalchemy import event as sql_event
 
+from jobs.apply_events import Kind, Received, apply_all, apply_free, decode
 from jobs.project_rankings import project_rankings
 from models import tables
 from models.rulebooks import Rulebooks
 from models.rules.state import Total
+from models.statements import users as user_statements
 from models.statements.boards import count_touches
 from models.statements.events import Outcome
 from tests.applying import (
@@ -291,6 +293,29 @@ def test_overlapping_batches_side_by_side_neither_deadlock_nor_count_double_s12(
     assert {user: total.value for user, total in today.items()} == expected
     assert {user: total.events for user, total in today.items()} == expected
     assert {standing.user_id: standing.score for standing in standings} == expected
+
+
+def test_users_whom_another_batch_holds_are_left_and_all_others_apply_s12(
+    database_url: str,
+) -> None:
+    with opened(database_url) as engine:
+        put_program(engine, PROGRAM)
+        run = {"metric": "runs", "key": "first"}
+        put_events(engine, [run | {"user_id": user_id} for user_id in ("held", "free")])
+        second = [run | {"user_id": user_id, "key": "k"} for user_id in ("held", "free", "new")]
+        items = decode(Received(kind=Kind.EVENT, raw=raw, received_at=NOW) for raw in [*second, {}])
+        rulebooks = Rulebooks()
+        with engine.begin() as other:
+            stamp = rulebooks.current(other).stamp
+            assert user_statements.lock_users(other, ["held"], stamp).states
+            applied, left = apply_free(engine, rulebooks, items, NOW)
+            assert left == [items[0], items[2]]
+            assert applied.outcomes[Outcome.APPLIED] == 1
+            assert applied.outcomes[Outcome.REJECTED] == 1
+        applied, rest = apply_free(engine, rulebooks, left, NOW)
+        assert (applied.outcomes[Outcome.APPLIED], rest) == (2, [])
+        again = apply_all(engine, rulebooks, items, NOW)
+        assert again.outcomes[Outcome.DUPLICATE] == 3
 
 
 @pytest.mark.parametrize("commit", [1, 2, 3], ids=["known users", "adding new users", "new users"])

@@ -11,7 +11,7 @@ from threading import Barrier, Event, get_ident
 import pytest
 
 from tests.waiting import wait_until
-from worker.combining import Combiner
+from worker.combining import TIMES_LEFT_MAX, Combiner
 
 DEADLINE_SECONDS = 30.0
 FIRST = "first"
@@ -24,21 +24,28 @@ class Refused(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class GatedLog:
-    """Notes each batch; the first waits at the gate, so that others come meanwhile."""
+    """Notes each batch; the first waits at the gate, so that others come meanwhile.
+
+    What is `held` is left, as long as the batch is not patient.
+    """
 
     batches: list[list[str]] = field(default_factory=list)
     threads: list[int] = field(default_factory=list)
+    patience: list[bool] = field(default_factory=list)
+    held: set[str] = field(default_factory=set)
     entered: Event = field(default_factory=Event)
     gate: Event = field(default_factory=Event)
 
-    def apply(self, items: list[str]) -> None:
+    def apply(self, items: list[str], *, patient: bool) -> list[str]:
         self.batches.append(items)
+        self.patience.append(patient)
         self.threads.append(get_ident())
         if FIRST in items:
             self.entered.set()
             assert self.gate.wait(DEADLINE_SECONDS)
         if BAD in items:
             raise Refused(*items)
+        return [] if patient else [item for item in items if item in self.held]
 
 
 @contextmanager
@@ -64,8 +71,9 @@ def _has_waiting(combiner: Combiner[str], number: int) -> Callable[[], bool]:
 
 
 def test_items_of_many_threads_are_applied_exactly_once_within_the_limit() -> None:
-    batches: list[list[str]] = []
-    combiner: Combiner[str] = Combiner(batches.append, items_max=5)
+    log = GatedLog()
+    batches = log.batches
+    combiner: Combiner[str] = Combiner(log.apply, items_max=5)
     start = Barrier(8)
 
     def submit(thread: int) -> None:
@@ -85,11 +93,11 @@ def test_items_of_many_threads_are_applied_exactly_once_within_the_limit() -> No
 
 
 def test_one_threads_requests_are_batches_of_its_own() -> None:
-    batches: list[list[str]] = []
-    combiner: Combiner[str] = Combiner(batches.append, items_max=100)
+    log = GatedLog()
+    combiner: Combiner[str] = Combiner(log.apply, items_max=100)
     for request in (["a", "b"], ["c"], ["d"]):
         combiner.submit(request)
-    assert batches == [["a", "b"], ["c"], ["d"]]
+    assert log.batches == [["a", "b"], ["c"], ["d"]]
 
 
 def test_what_came_while_a_batch_was_applied_is_the_next_in_order() -> None:
@@ -171,3 +179,56 @@ def test_a_request_that_fails_alone_is_applied_once_and_raises_and_the_next_goes
         combiner.submit([BAD])
     combiner.submit(["a"])
     assert log.batches == [[BAD], ["a"]]
+
+
+def test_what_a_batch_leaves_comes_first_in_the_next_and_the_rest_is_done() -> None:
+    log = GatedLog(held={"b"})
+    combiner: Combiner[str] = Combiner(log.apply, items_max=2)
+    with held_up(log, combiner, [["a", "b"], ["c", "d"], ["e"]]) as futures:
+        futures[1].result(DEADLINE_SECONDS)
+        futures[2].result(DEADLINE_SECONDS)
+        futures[0].result(DEADLINE_SECONDS)
+    assert log.batches[1:] == [["a", "b"], ["b", "c", "d"], ["b", "e"], ["b"], ["b"]]
+    assert log.patience[-2:] == [False, True], "with nothing else to do it is waited for"
+    assert combiner.count_begun() == 0
+
+
+def test_what_is_left_again_and_again_is_waited_for_though_others_go_on() -> None:
+    log = GatedLog(held={"b"})
+    combiner: Combiner[str] = Combiner(log.apply, items_max=2)
+    others = [[f"{number}"] for number in range(3 * TIMES_LEFT_MAX)]
+    with held_up(log, combiner, [["b"], *others]) as futures:
+        for future in futures:
+            future.result(DEADLINE_SECONDS)
+    tried = [number for number, batch in enumerate(log.batches) if "b" in batch]
+    patience = [log.patience[number] for number in tried]
+    assert patience == [False] * TIMES_LEFT_MAX + [True]
+    assert all(len(log.batches[number]) > 1 for number in tried)
+
+
+def test_a_request_that_is_done_in_part_is_told_of_as_begun() -> None:
+    log = GatedLog(held={"b"})
+    combiner: Combiner[str] = Combiner(log.apply, items_max=2)
+    begun: list[int] = []
+
+    def apply(items: list[str], *, patient: bool) -> list[str]:
+        begun.append(combiner.count_begun())
+        return log.apply(items, patient=patient)
+
+    combiner._apply = apply
+    with held_up(log, combiner, [["a", "b"], ["c"]]) as futures:
+        for future in futures:
+            future.result(DEADLINE_SECONDS)
+    assert begun == [0, 0, 1, 1, 1]
+
+
+def test_a_batch_that_fails_with_something_left_of_before_applies_that_alone() -> None:
+    log = GatedLog(held={"b"})
+    combiner: Combiner[str] = Combiner(log.apply, items_max=2)
+    with held_up(log, combiner, [["a", "b"], [BAD, "c"]]) as futures:
+        futures[0].result(DEADLINE_SECONDS)
+        with pytest.raises(Refused):
+            futures[1].result(DEADLINE_SECONDS)
+    assert log.batches[1:3] == [["a", "b"], ["b", BAD, "c"]]
+    assert sorted(log.batches[3:]) == [["b"], [BAD, "c"]]
+    assert combiner.count_begun() == 0

@@ -55,9 +55,21 @@ def read_authors(repository: Path) -> Iterator[UserLine]:
         yield UserLine(data={"user_id": author, "tz": _zone(used.most_common(1)[0][0])})
 
 
+def count_commits(repository: Path) -> int:
+    """Count the commits that `read_commits` would read. Raises SourceError."""
+    return int(_git(repository, "rev-list", "--count", "HEAD"))
+
+
 def _log(repository: Path) -> Iterator[tuple[str, str, datetime]]:
-    command = ["git", "-C", str(repository), "log", "-z", "--no-show-signature"]
-    command.append(f"--format={FORMAT}")
+    log = _git(repository, "log", "-z", "--no-show-signature", f"--format={FORMAT}")
+    for record in log.split(b"\0"):
+        if record:
+            commit, instant, address = record.decode(errors="replace").split("\x1f", 2)
+            yield commit, _author(address), _instant(commit, instant)
+
+
+def _git(repository: Path, *words: str) -> bytes:
+    command = ["git", "-C", str(repository), *words]
     try:
         done = subprocess.run(command, capture_output=True, check=False)
     except OSError as error:
@@ -67,10 +79,7 @@ def _log(repository: Path) -> Iterator[tuple[str, str, datetime]]:
         raise SourceError(
             f"{repository} has no history to read ({said[0]}); name the folder of a git repository"
         )
-    for record in done.stdout.split(b"\0"):
-        if record:
-            commit, instant, address = record.decode(errors="replace").split("\x1f", 2)
-            yield commit, _author(address), _instant(commit, instant)
+    return done.stdout
 
 
 def _instant(commit: str, text: str) -> datetime:

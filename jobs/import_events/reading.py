@@ -82,6 +82,20 @@ def read_users(path: Path) -> Iterator[UserLine | Refused]:
     return _read_lines(path, user)
 
 
+def count_lines(path: Path) -> int:
+    """Count the lines of a file, as far as it can be read. Raises SourceError."""
+    lines = 0
+    try:
+        with path.open("rb") as raw, closing(_decompressed(raw)) as file:
+            while piece := file.read(LINE_BYTES_MAX):
+                lines += piece.count(b"\n")
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        return lines
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror or error}") from error
+    return lines
+
+
 def _read_lines(path: Path, read: Callable[[Any], Read]) -> Iterator[Read | Refused]:
     number = 0
     try:

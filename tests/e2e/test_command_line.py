@@ -118,10 +118,21 @@ def test_a_program_that_says_the_same_is_no_new_version(stack: Stack) -> None:
 def test_a_broken_program_is_named_by_place(tmp_path: Path) -> None:
     path = tmp_path / "broken.toml"
     path.write_text(PROGRAM.replace('metric = "lessons"\npoints', 'metric = "lesons"\npoints'))
-    done = run_alone("program", "check", str(path))
-    assert done.returncode == 2
+    done = run_alone("program", "check", str(path), "--json")
+    assert done.returncode == 1
     assert "points.xp.triggers.lesson.metric" in done.stderr
     assert "did you mean 'lessons'?" in done.stderr
+    assert json.loads(done.stdout) == {
+        "ok": False,
+        "problems": [
+            {
+                "place": "points.xp.triggers.lesson.metric",
+                "text": "unknown metric 'lesons'; did you mean 'lessons'?",
+                "line": 13,
+                "column": None,
+            }
+        ],
+    }
 
 
 def test_no_database_is_said_without_its_password(tmp_path: Path) -> None:

@@ -56,5 +56,5 @@ def main() -> None:
         reason = explain(error)
         if reason is None:
             raise
-        err.print(f"[red]error:[/red] {escape(reason)}", highlight=False, soft_wrap=True)
+        err.print(f"[red]error:[/red] {escape(reason)}", soft_wrap=True)
         sys.exit(WRONG_USE)

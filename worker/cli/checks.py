@@ -123,7 +123,7 @@ def recompute(
     if as_json:
         print_json({"users": done})
     else:
-        out.print(f"{done} users folded anew", highlight=False)
+        out.print(f"{done} users folded anew")
 
 
 def _shape(verified: Verified) -> dict[str, Any]:
@@ -142,19 +142,13 @@ def _print_verified(verified: Verified) -> None:
     out.print(
         f"{verified.users_checked} users, {verified.user_mismatches} differ; "
         f"{verified.boards_checked} boards, {verified.board_mismatches} differ.",
-        highlight=False,
     )
     if verified.users_waiting:
         out.print(
             f"{verified.users_waiting} users are to be folded anew first: streakline recompute",
-            highlight=False,
         )
     for sample in verified.samples:
-        out.print(
-            ", ".join(f"{name} {value}" for name, value in sample.items()),
-            highlight=False,
-            markup=False,
-        )
+        out.print(", ".join(f"{name} {value}" for name, value in sample.items()))
 
 
 def _print_explained(found: dict[str, Any]) -> None:
@@ -163,15 +157,15 @@ def _print_explained(found: dict[str, Any]) -> None:
         for name, value in found.items()
         if name not in {"user_id", "what", "steps", "value", "runs"} and value not in (None, {}, [])
     }
-    out.print(f"{found['what']} of {found['user_id']}: {_text(found['value'])}", highlight=False)
+    out.print(f"{found['what']} of {found['user_id']}: {_text(found['value'])}")
     for name, value in about.items():
-        out.print(f"  {name}: {_text(value)}", highlight=False, markup=False)
+        out.print(f"  {name}: {_text(value)}")
     steps = found["steps"]
     if not steps:
         return
     table = Table()
     for name in steps[0]:
-        table.add_column(name.replace("_", " "))
+        table.add_column(name.replace("_", " "), overflow="fold")
     for step in steps[-STEPS_SHOWN:]:
         table.add_row(*(_text(value) for value in step.values()))
     if len(steps) > STEPS_SHOWN:

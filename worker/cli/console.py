@@ -29,8 +29,9 @@ from worker.telemetry import configure_logs
 DONE, NO, WRONG_USE = 0, 1, 2
 """Exit codes: done; the answer is no; wrong use or an environment that does not allow it."""
 
-out = Console()
-err = Console(stderr=True)
+out = Console(markup=False, highlight=False)
+"""For answers. What they show is data, ids of users among it: no markup is read into it."""
+err = Console(stderr=True, highlight=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
@@ -56,7 +57,7 @@ def print_json(data: Any) -> None:
 
 def fail(reason: str, code: int = WRONG_USE) -> NoReturn:
     """End the command with a line on standard error."""
-    err.print(f"[red]error:[/red] {escape(reason)}", highlight=False, soft_wrap=True)
+    err.print(f"[red]error:[/red] {escape(reason)}", soft_wrap=True)
     raise typer.Exit(code)
 
 

@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Thread
@@ -23,7 +22,7 @@ from rich.table import Table
 
 from jobs.apply_program import apply_program
 from jobs.import_events import import_events
-from jobs.import_events.git_history import read_authors, read_commits
+from jobs.import_events.git_history import count_commits, read_authors, read_commits
 from jobs.show_leaderboard import Source, Wanted, show_leaderboard
 from jobs.show_user import show_user
 from models.migrations import upgrade
@@ -43,8 +42,7 @@ from worker.settings import Settings
 PROGRAM = Path(__file__).with_name("demo.toml")
 BURST_EVENTS = 20_000
 BURST_USERS = 1_000
-BURST_PREFIX = "burst-"
-LISTED_MAX = 2_000
+BURST_METRIC = "pings"
 FINISHED_SECONDS_MAX = 240.0
 POLL_SECONDS = 0.05
 USERS_SHOWN = 5
@@ -57,6 +55,7 @@ def demo(
     burst: Annotated[int, typer.Option(min=0, help="Generated events after it.")] = BURST_EVENTS,
 ) -> None:
     """A bounded run on a repository's history: streaks, a leaderboard, and how fast it went."""
+    count_commits(git)  # before anything is started for it
     with TemporaryDirectory(prefix="streakline-demo-") as home:
         settings = _settings(Path(home))
         with open_runtime(settings) as runtime, _progress() as progress:
@@ -149,9 +148,7 @@ def _burst(runtime: Runtime, events: int, progress: Progress) -> float:
     before = read_status(runtime)["applied_events"]
     with Client(runtime.addresses.broker_url, namespace=runtime.settings.namespace) as client:
         client.track_many(
-            Event(
-                user_id=f"{BURST_PREFIX}{number % BURST_USERS}", metric="commits", key=str(number)
-            )
+            Event(user_id=f"pinger-{number % BURST_USERS}", metric=BURST_METRIC, key=str(number))
             for number in range(events)
         )
     return _finish(runtime, events, before, progress, "generated events")
@@ -161,21 +158,20 @@ def _print(runtime: Runtime, git: Path, history: float, generated: float | None)
     page = show_leaderboard(
         runtime.engine,
         runtime.rankings,
-        Wanted(leaderboard="commits", limit=LISTED_MAX),
+        Wanted(leaderboard="commits", limit=USERS_SHOWN),
         Source.REDIS,
         utc_now(),
     )
-    authors = [one for one in page.standings if not one.user_id.startswith(BURST_PREFIX)]
     out.print(f"\nThe history of {git.resolve().name}, as streaks and points\n")
-    out.print(_streaks(runtime, [one.user_id for one in authors[:USERS_SHOWN]]))
-    out.print(standings_table(replace(page, standings=authors[:USERS_SHOWN])))
+    out.print(_streaks(runtime, [one.user_id for one in page.standings]))
+    out.print(standings_table(page))
     status = read_status(runtime)
     out.print(f"{status['applied_events']} events applied, {status['rejected_events']} set aside")
     if history:
         out.print(f"history: {history:,.0f} events/s applied and ranked")
     if generated:
         out.print(f"generated events: {generated:,.0f} events/s applied and ranked")
-    out.print("Next: make up, and docs/getting-started.md", highlight=False)
+    out.print("Next: make up, and docs/getting-started.md")
 
 
 def _streaks(runtime: Runtime, user_ids: list[str]) -> Table:

@@ -51,7 +51,7 @@ def doctor(as_json: Json = False) -> None:
     else:
         for finding in findings:
             mark = "[green]ok[/green]  " if finding.ok else "[red]look[/red]"
-            out.print(f"{mark} {finding.check}: {finding.detail}", highlight=False)
+            out.print(f"{mark} {finding.check}: {finding.detail}")
     raise typer.Exit(0 if well else NO)
 
 

@@ -10,13 +10,19 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from jobs.apply_events import Kind, Received, apply_events
 from jobs.import_events import ImportReport, import_events
-from jobs.import_events.git_history import read_authors, read_commits
-from jobs.import_events.reading import Refused, UserLine, read_events, read_users
+from jobs.import_events.git_history import count_commits, read_authors, read_commits
+from jobs.import_events.reading import Refused, UserLine, count_lines, read_events, read_users
 from models.statements.events import list_rejected
 from streakline.contract import Event
 from streakline.transport import Transport, connect
@@ -49,17 +55,17 @@ def import_(
 ) -> None:
     """Send events of any age to the workers; exit 1 if lines were refused (the rest is sent)."""
     columns = (
-        SpinnerColumn(),
         TextColumn("{task.description}"),
+        BarColumn(),
         MofNCompleteColumn(),
-        TimeElapsedColumn(),
+        TimeRemainingColumn(),
     )
     with (
         open_console_runtime() as runtime,
         closing(open_transport(runtime)) as transport,
         Progress(*columns, console=err, transient=True, disable=as_json) as progress,
     ):
-        task = progress.add_task("sent", total=None)
+        task = progress.add_task("sent", total=None if as_json else _count(files, users, format_))
         report = import_events(
             _users(files, users, format_),
             chain.from_iterable(_events(path, format_) for path in files),
@@ -130,6 +136,14 @@ def _users(
             yield from read_authors(path)
 
 
+def _count(files: list[Path], users: Path | None, format_: Format | None) -> int:
+    """Count what is to be sent, for the progress bar: about, empty lines and authors left out."""
+    sources = [path for path in files if not _is_git(path, format_)]
+    regular = [path for path in [*sources, *([users] if users else [])] if path.is_file()]
+    lines = sum(map(count_lines, regular))
+    return lines + sum(count_commits(path) for path in files if _is_git(path, format_))
+
+
 def _print(report: ImportReport, as_json: bool) -> None:
     if as_json:
         refused = [
@@ -146,14 +160,13 @@ def _print(report: ImportReport, as_json: bool) -> None:
         return
     out.print(
         f"{report.users_told} users told, {report.events_sent} events on the queue.",
-        highlight=False,
     )
     for item in report.refused[:SHOWN_MAX]:
         err.print(
             f"{item.file}, line {item.line}: {item.reason}",
-            highlight=False,
             markup=False,
             soft_wrap=True,
         )
     if report.refused_count:
-        err.print(f"{report.refused_count} lines were refused; the others were sent.")
+        lines = "1 line was" if report.refused_count == 1 else f"{report.refused_count} lines were"
+        err.print(f"{lines} refused; the others were sent.")

@@ -46,7 +46,7 @@ def change_many(
     if as_json:
         print_json({"users": counted.count})
     else:
-        out.print(f"{counted.count} users", highlight=False)
+        out.print(f"{counted.count} users")
 
 
 class _Counted:

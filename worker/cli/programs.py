@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from jobs.apply_program import apply_program
-from models.program import Program, compare_programs, pending_features, read_program
+from models.program import Program, ProgramError, compare_programs, pending_features, read_program
 from models.rulebooks import NoProgram, read_history
 from models.statements import programs as statements
 from models.statements.users import count_stale
-from worker.cli.console import Json, load_settings, open_console_runtime, out, print_json
+from streakline.contract import instant_text
+from worker.cli.console import NO, Json, fail, load_settings, open_console_runtime, out, print_json
 from worker.clock import utc_now
 from worker.runtime import Runtime
 
@@ -25,13 +27,18 @@ File = Annotated[
 
 @app.command()
 def check(file: File = None, as_json: Json = False) -> None:
-    """Say whether a program can be used, and which parts are not acted upon yet."""
-    program = read_program(file or load_settings().program)
+    """Say whether a program can be used, and which parts are not acted upon yet; exit 1 if not."""
+    try:
+        program = read_program(file or load_settings().program)
+    except ProgramError as error:
+        if as_json:
+            print_json({"ok": False, "problems": [asdict(one) for one in error.problems]})
+        fail(str(error), NO)
     pending = pending_features(program)
     if as_json:
         print_json({"ok": True, "digest": program.digest, "pending": pending})
         return
-    out.print(f"{program.app.name}: ok", highlight=False)
+    out.print(f"{program.app.name}: ok")
     _print_pending(pending)
 
 
@@ -58,14 +65,13 @@ def apply_(file: File = None, as_json: Json = False) -> None:
         )
         return
     what = "is now in force" if is_new else "is in force already; nothing changed"
-    out.print(f"{program.app.name}: version {version} {what}", highlight=False)
+    out.print(f"{program.app.name}: version {version} {what}")
     for change in changes:
-        out.print(f"  {change}", highlight=False, soft_wrap=True)
+        out.print(f"  {change}", soft_wrap=True)
     if waiting:
         out.print(
             f"{waiting} users will be folded anew in the background; what they have completed "
             "already is backdated, silently.",
-            highlight=False,
         )
     _print_pending(pending)
 
@@ -83,7 +89,7 @@ def show(as_json: Json = False) -> None:
             {"version": latest.version, "applied_at": latest.applied_at, "toml": latest.toml}
         )
         return
-    out.print(f"# version {latest.version}, applied {latest.applied_at}", highlight=False)
+    out.print(f"# version {latest.version}, applied {instant_text(latest.applied_at)}")
     typer.echo(latest.toml, nl=not latest.toml.endswith("\n"))
 
 
@@ -98,6 +104,6 @@ def apply_file(runtime: Runtime, program: Program, path: Path) -> tuple[list[str
 
 def _print_pending(pending: list[str]) -> None:
     if pending:
-        out.print(f"Not acted upon yet by this version ({len(pending)}):", highlight=False)
+        out.print(f"Not acted upon yet by this version ({len(pending)}):")
     for line in pending:
-        out.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+        out.print(f"  {line}", soft_wrap=True)

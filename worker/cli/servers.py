@@ -62,20 +62,24 @@ def prepare(runtime: Runtime) -> None:
     """Bring the tables up to date, and the program into force where its file is there."""
     upgrade(runtime.engine)
     path = runtime.settings.program
-    if path.exists():
+    if not path.exists():
+        out.print(
+            f"There is no {path}: what was applied before stays in force. Without a program, "
+            "events wait for one: streakline program apply FILE",
+            soft_wrap=True,
+        )
+    else:
         program = read_program(path)
         changes, version, is_new = apply_file(runtime, program, path)
         state = f"now in force, {len(changes)} changes" if is_new else "in force"
         out.print(
             f"{path}: {program.app.name}, version {version}, {state}",
-            highlight=False,
             soft_wrap=True,
         )
         pending = len(pending_features(program))
         if pending:
             out.print(
                 f"  {pending} parts are not acted upon yet: streakline program check",
-                highlight=False,
             )
 
 
@@ -109,7 +113,7 @@ def migrate(as_json: Json = False) -> None:
     if as_json:
         print_json({"revision": revision})
     else:
-        out.print(f"The tables are at revision {revision}.", highlight=False)
+        out.print(f"The tables are at revision {revision}.")
 
 
 def _stop_on_signals(supervisor: Supervisor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -98,9 +99,13 @@ def _left(found: dict[str, Any]) -> int:
     return int(found["waiting_events"]) + int(found["rankings"]["waiting"])
 
 
+def _when(instant: datetime | None) -> str:
+    return "never" if instant is None else f"{instant:%Y-%m-%d %H:%M:%S} UTC"
+
+
 def _lines(found: dict[str, Any]) -> list[tuple[str, object]]:
     ticks = [
-        (f"tick {tick['name']}", f"last {tick['last'] or 'never'}, next {tick['next']}")
+        (f"tick {tick['name']}", f"last {_when(tick['last'])}, next {_when(tick['next'])}")
         for tick in found["ticks"]
     ]
     return [

@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from models.rules.boards import BoardRule, score_of
 from models.rules.due import next_due
 from models.rules.effects import DecidedScore, Effects, Notice, NoticeKind, ScoreKey
-from models.rules.facts import Event, Fact, Position
+from models.rules.facts import BEFORE_FACTS, Event, Fact, Position
 from models.rules.fold import advance, fold, sign_up
 from models.rules.rankings import ALL, Board, Score
 from models.rules.rulebook import Rules
@@ -59,12 +59,17 @@ class _Folded:
     cut: list[StoredRun] = field(default_factory=list)
 
 
+Silenced = Mapping[tuple[str, NoticeKind, str], bool]
+"""Notices that were taken away, (user_id, kind, cause), and whether they were silent."""
+
+
 def bring_up_to_date(
     connection: Connection, rules: Rules, users: Users, news: Mapping[str, News], now: datetime
 ) -> bool:
     """Fold what is new and write all that follows; tell whether any board changed.
 
-    Users that are stale are folded from nothing. `now` is what readers of corrections go by.
+    Users that are stale are folded from nothing, up to `now`. It is also what readers of
+    corrections go by, and up to when what time causes is told to nobody whose past was imported.
     """
     late = _find_late(rules, users, news)
     folded = {
@@ -80,30 +85,42 @@ def bring_up_to_date(
         )
         for user_id, one in news.items()
     }
-    silenced = _fold_anew(connection, rules, folded, late) if late else {}
+    silenced = _fold_anew(connection, rules, users, folded, late, now) if late else {}
     for user_id, one in news.items():
         if user_id not in late:
             state = folded[user_id].state
             if one.told:
                 state.told.tell(one.told, rules.attributes)
             _fold(state, one, rules, folded[user_id].effects)
+        if one.silent and one.facts:
+            users.quiet[user_id] = now
     for user_id in late.keys() - users.stale:
         _tell_corrections(rules, folded[user_id], news[user_id], now)
-    _write(connection, folded, silenced)
-    touched = _touched(connection, rules, folded)
-    if touched:
-        board_statements.touch(connection, touched)
-    states = {user_id: one.state for user_id, one in folded.items()}
-    users.states.update(states)
-    users.stale -= states.keys()
-    user_statements.put_states(connection, states, rules.stamp)
-    return bool(touched)
+    return _put(connection, rules, users, folded, silenced)
 
 
 def renew_stale(connection: Connection, rules: Rules, users: Users, now: datetime) -> bool:
     """Fold from nothing those whose states mean nothing yet, silently; tell if a board changed."""
     stale = {user_id: News(silent=True) for user_id in users.stale}
     return bool(stale) and bring_up_to_date(connection, rules, users, stale, now)
+
+
+def pass_time(connection: Connection, rules: Rules, users: Users, now: datetime) -> bool:
+    """Do what time alone causes up to `now`, and write it; tell whether any board changed."""
+    current = users.states.keys() - users.stale
+    touched = renew_stale(connection, rules, users, now)
+    folded = {}
+    for user_id in current:
+        one = folded[user_id] = _Folded(
+            state=users.states[user_id],
+            effects=Effects(encode=encode_state),
+            placement=None,
+            before={},
+            silent=False,
+            anew=False,
+        )
+        advance(one.state, now, rules, one.effects)
+    return _put(connection, rules, users, folded, {}) or touched
 
 
 def fold_ledger(ledger: Ledger, rules: Rules, effects: Effects) -> UserState:
@@ -132,6 +149,24 @@ def _fold(state: UserState, new: Ledger, rules: Rules, effects: Effects) -> None
             state.seen_at = None  # a fold from a checkpoint would not know of it
 
 
+def _put(
+    connection: Connection,
+    rules: Rules,
+    users: Users,
+    folded: Mapping[str, _Folded],
+    silenced: Silenced,
+) -> bool:
+    """Write what was decided, and the states; tell whether any board changed."""
+    _write(connection, folded, silenced, users.quiet)
+    touched = _touched(connection, rules, folded)
+    if touched:
+        board_statements.touch(connection, touched)
+    users.states.update((user_id, one.state) for user_id, one in folded.items())
+    users.stale -= folded.keys()
+    user_statements.put_states(connection, users, folded, rules.stamp)
+    return bool(touched)
+
+
 def _find_late(rules: Rules, users: Users, news: Mapping[str, News]) -> dict[str, datetime]:
     """Return whom something concerns that comes before what is folded already, and from when on."""
     late = {}
@@ -158,12 +193,15 @@ def _find_late(rules: Rules, users: Users, news: Mapping[str, News]) -> dict[str
 def _fold_anew(
     connection: Connection,
     rules: Rules,
+    users: Users,
     folded: Mapping[str, _Folded],
     late: Mapping[str, datetime],
-) -> Mapping[tuple[str, NoticeKind, str], bool]:
+    now: datetime,
+) -> Silenced:
     """Fold users again from their latest checkpoint before an instant, or from nothing.
 
-    Returns which of the notices that were taken away were silent.
+    Time has passed for them as far as before; where that is not known any more, up to `now`: what a
+    new definition finds there is no news.
     """
     checkpoints = decided_statements.read_checkpoints(connection, late)
     starts = dict.fromkeys(late, EVER)
@@ -184,6 +222,11 @@ def _fold_anew(
         before = {board_id: dict(runs) for board_id, runs in one.state.runs.items()}
         one.state.told.tell(ledger.told, rules.attributes)
         _fold(one.state, ledger, rules, one.effects)
+        was = users.states[user_id].as_of
+        if was is None and user_id in users.stale:
+            advance(one.state, now, rules, one.effects)
+        elif was is not None and was[1] == BEFORE_FACTS:
+            advance(one.state, was[0], rules, one.effects)
         _put_back(one, before, starts[user_id])
     return silenced
 
@@ -234,7 +277,8 @@ def _tell_corrections(rules: Rules, one: _Folded, news: News, now: datetime) -> 
 def _write(
     connection: Connection,
     folded: Mapping[str, _Folded],
-    silenced: Mapping[tuple[str, NoticeKind, str], bool],
+    silenced: Silenced,
+    quiet: Mapping[str, datetime],
 ) -> None:
     """Write what was decided, one statement for each kind of row that there is."""
     effects = {user_id: one.effects for user_id, one in folded.items()}
@@ -247,9 +291,9 @@ def _write(
     dropped = [(user, *key) for user, one in effects.items() for key in one.dropped]
     unsure = decided_statements.drop_notices(connection, dropped) if dropped else {}
     notices = [
-        (user, notice, silenced.get((user, *key), folded[user].silent))
-        for user, one in effects.items()
-        for key, notice in one.notices.items()
+        (user, notice, silenced.get((user, *key), _is_silent(one, notice, quiet.get(user))))
+        for user, one in folded.items()
+        for key, notice in one.effects.notices.items()
     ]
     if notices:
         decided_statements.put_notices(connection, notices)
@@ -271,6 +315,10 @@ def _write(
         numbers = board_statements.number_runs(connection, wanted)
         rows = ((numbers[_run_name(key)], user, row) for user, key, row in scores)
         decided_statements.put_scores(connection, rows)
+
+
+def _is_silent(one: _Folded, notice: Notice, quiet_until: datetime | None) -> bool:
+    return one.silent or (quiet_until is not None and notice.decided_at <= quiet_until)
 
 
 def _run_name(key: ScoreKey) -> RunName:

@@ -30,6 +30,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     func,
+    text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
@@ -68,6 +69,11 @@ users = Table(
     # jsonb takes half as long again and only people look into it here: `state::jsonb`. Never
     # compressed, for the same reason, and in the row itself as long as a page holds it.
     Column("state", Text, nullable=False),
+    # when time alone will next change the state: it stands there, too, and here to be found
+    Column("due_at", INSTANT),
+    # what time causes up to this instant is told to nobody: it was past when it was imported
+    Column("quiet_until", INSTANT),
+    Index(None, "due_at", postgresql_where=text("due_at is not null")),
     postgresql_with={"fillfactor": "70", "toast_tuple_target": "8160"},
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +10,6 @@ from dramatiq import Broker, actor
 from sqlalchemy import Engine
 
 from jobs.apply_events import Item, Kind, Received, apply_all, apply_free, decode
-from jobs.recompute_users import recompute_stale
 from models.rulebooks import Rulebooks
 from models.statements.ticks import claim_slot
 from streakline.contract import (
@@ -24,13 +23,11 @@ from worker.broker import EVENTS_AT_ONCE_MAX, GatheringBroker
 from worker.clock import utc_now
 from worker.combining import Combiner
 from worker.projecting import Projector
-from worker.recovery import recover_messages
 from worker.retries import MalformedMessage
 from worker.schedule import STALE_SLOTS, TICKS, Tick
+from worker.sweeps import Sweep
 
 SWEEPS_QUEUE = "sweeps"
-USERS_PER_SWEEP_MAX = 2_000
-"""Users that one sweep folds anew: some seconds' work, so that a message is never held for long."""
 ANALYTICS_QUEUE = "analytics"
 """What the process that owns the warehouse takes; nothing is sent there yet."""
 
@@ -41,9 +38,9 @@ def declare_actors(
     engine: Engine,
     rulebooks: Rulebooks,
     projector: Projector,
-    broker_url: str,
+    sweeps: Mapping[str, Sweep],
 ) -> None:
-    """Declare every actor on the broker."""
+    """Declare every actor on the broker; `sweeps` answer the ticks of their names."""
     combiner = _combine(engine, rulebooks, projector)
     if isinstance(broker, GatheringBroker):
         broker.begun[EVENTS_QUEUE] = combiner.count_begun
@@ -60,17 +57,8 @@ def declare_actors(
     declare(APPLY_EVENTS_ACTOR, EVENTS_QUEUE, apply_events_actor)
     declare(IDENTIFY_USERS_ACTOR, EVENTS_QUEUE, identify_users_actor)
 
-    def recompute() -> None:
-        if recompute_stale(engine, rulebooks, utc_now(), users_max=USERS_PER_SWEEP_MAX):
-            projector.wake()
-
-    sweeps: dict[str, Callable[[], object]] = {
-        "project-rankings": projector.project,
-        "recover-messages": lambda: recover_messages(broker, broker_url),
-        "recompute-users": recompute,
-    }
     for tick in TICKS:
-        declare(tick.actor_name, SWEEPS_QUEUE, _sweep(tick, engine, sweeps[tick.name]))
+        declare(tick.actor_name, SWEEPS_QUEUE, _answer(tick, engine, sweeps[tick.name]))
 
 
 def _combine(engine: Engine, rulebooks: Rulebooks, projector: Projector) -> Combiner[Item]:
@@ -100,14 +88,14 @@ def _decode(kind: Kind, items: Any, received_at: Any, *, imported: bool = False)
     )
 
 
-def _sweep(tick: Tick, engine: Engine, run: Callable[[], object]) -> Callable[[str], None]:
-    def sweep(slot: str) -> None:
+def _answer(tick: Tick, engine: Engine, sweep: Sweep) -> Callable[[str], None]:
+    def answer(slot: str) -> None:
         instant = datetime.fromisoformat(slot)
         if utc_now() - instant > STALE_SLOTS * tick.every:
             return
         with engine.begin() as connection:
             claimed = claim_slot(connection, tick.name, instant)
         if claimed:
-            run()
+            sweep(utc_now())
 
-    return sweep
+    return answer

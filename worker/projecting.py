@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 class Projector:
     """Calls `project` in a thread of its own; any number of wake-ups meanwhile make one call."""
 
-    def __init__(self, project: Callable[[], object]) -> None:
+    def __init__(self, project: Callable[[], int]) -> None:
         self.project = project
         self._woken = Event()
         self._ending = Event()

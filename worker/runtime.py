@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -20,6 +20,7 @@ from worker.broker import open_broker
 from worker.projecting import Projector
 from worker.retries import RetryOrKeep
 from worker.settings import Addresses, Settings, open_servers
+from worker.sweeps import Sweep, build_sweeps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,7 @@ class Runtime:
     rulebooks: Rulebooks
     broker: Broker
     projector: Projector
+    sweeps: Mapping[str, Sweep]
 
 
 @contextmanager
@@ -49,12 +51,15 @@ def open_runtime(settings: Settings, *, connections_max: int = 5) -> Iterator[Ru
         rulebooks = Rulebooks()
         broker = open_broker(addresses.broker_url, settings.namespace, [RetryOrKeep(engine)])
         projector = Projector(lambda: project_rankings(engine, rankings, rulebooks))
-        declare_actors(
-            broker,
+        sweeps = build_sweeps(
             engine=engine,
             rulebooks=rulebooks,
             projector=projector,
+            broker=broker,
             broker_url=addresses.broker_url,
+        )
+        declare_actors(
+            broker, engine=engine, rulebooks=rulebooks, projector=projector, sweeps=sweeps
         )
         try:
             yield Runtime(
@@ -66,6 +71,7 @@ def open_runtime(settings: Settings, *, connections_max: int = 5) -> Iterator[Ru
                 rulebooks=rulebooks,
                 broker=broker,
                 projector=projector,
+                sweeps=sweeps,
             )
         finally:
             broker.close()

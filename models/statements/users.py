@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, exists, func, select, update
 
 from models.rules.state import UserState
 from models.statements.rows import JsonText, arrays, given, insert_given, one_of
-from models.tables import ID, users
+from models.tables import ID, INSTANT, users
 
 STREAMED_ROWS = 1000
 """Rows that are in memory at a time where everyone is looked at."""
@@ -25,10 +25,17 @@ _MISSING = (
     .where(~exists().where(users.c.user_id == _asked.c.user_ids))
     .order_by(_asked.c.user_ids)
 )
-_ROWS = select(users.c.user_id, users.c.stamp, users.c.state)
+_ROWS = select(users.c.user_id, users.c.stamp, users.c.state, users.c.quiet_until)
 _STATES = _ROWS.where(one_of(users.c.user_id, "user_ids"))
 _LOCK_USERS = _STATES.order_by(users.c.user_id).with_for_update(of=users)
 _LOCK_FREE_USERS = _STATES.order_by(users.c.user_id).with_for_update(of=users, skip_locked=True)
+# Whoever is due longest comes first. Those whom another transaction holds are left to it.
+_LOCK_DUE_USERS = (
+    _ROWS.where(users.c.due_at <= bindparam("now"))
+    .order_by(users.c.due_at)
+    .limit(bindparam("limit"))
+    .with_for_update(of=users, skip_locked=True)
+)
 _EVERYONE = _ROWS.execution_options(yield_per=STREAMED_ROWS)
 _NEXT_IDS = (
     select(users.c.user_id)
@@ -45,11 +52,18 @@ _NEXT_STALE = (
 _COUNT_STALE = select(func.count()).select_from(users).where(users.c.stamp != bindparam("stamp"))
 _COUNT = select(func.count()).select_from(users)
 # An update reserves the names of the table's own columns for its parameters.
-_PUT_COLUMNS = ("of_user", "new_state")
-_given = given("given", of_user=ID, new_state=JsonText())
+_PUT_COLUMNS = ("of_user", "new_state", "new_due_at", "new_quiet_until")
+_given = given(
+    "given", of_user=ID, new_state=JsonText(), new_due_at=INSTANT, new_quiet_until=INSTANT
+)
 _PUT_STATES = (
     update(users)
-    .values(state=_given.c.new_state, stamp=bindparam("new_stamp"))
+    .values(
+        state=_given.c.new_state,
+        stamp=bindparam("new_stamp"),
+        due_at=_given.c.new_due_at,
+        quiet_until=_given.c.new_quiet_until,
+    )
     .where(users.c.user_id == _given.c.of_user)
 )
 
@@ -59,10 +73,14 @@ _DECODER = msgspec.json.Decoder(UserState)
 
 @dataclass(slots=True, kw_only=True)
 class Users:
-    """States of users by id, and which of them must be folded anew before they mean anything."""
+    """States of users by id, and which of them must be folded anew before they mean anything.
+
+    `quiet` tells, of those who have it, up to when what time causes is told to nobody.
+    """
 
     states: dict[str, UserState] = field(default_factory=dict)
     stale: set[str] = field(default_factory=set)
+    quiet: dict[str, datetime] = field(default_factory=dict)
 
 
 def encode_state(state: UserState) -> str:
@@ -107,9 +125,19 @@ def lock_users(connection: Connection, user_ids: Iterable[str], stamp: str) -> U
     return _users(connection.execute(_LOCK_USERS, asked).all(), stamp)
 
 
-def put_states(connection: Connection, states: Mapping[str, UserState], stamp: str) -> None:
-    """Write states as they now are, all folded under one stamp."""
-    rows = ((user_id, encode_state(state)) for user_id, state in states.items())
+def lock_due_users(connection: Connection, now: datetime, limit: int, stamp: str) -> Users:
+    """Lock some of the users whom time changes by `now`, and return their states; never waits."""
+    asked = {"now": now, "limit": limit}
+    return _users(connection.execute(_LOCK_DUE_USERS, asked).all(), stamp)
+
+
+def put_states(connection: Connection, users: Users, user_ids: Iterable[str], stamp: str) -> None:
+    """Write states of some users as they now are, all folded under one stamp."""
+    rows = (
+        (user_id, encode_state(state), state.due_at, users.quiet.get(user_id))
+        for user_id in user_ids
+        for state in (users.states[user_id],)
+    )
     connection.execute(_PUT_STATES, arrays(_PUT_COLUMNS, rows) | {"new_stamp": stamp})
 
 
@@ -152,6 +180,8 @@ def count_users(connection: Connection) -> int:
 def _users(rows: Iterable[Any], stamp: str) -> Users:
     found = Users()
     for row in rows:
+        if row.quiet_until is not None:
+            found.quiet[row.user_id] = row.quiet_until
         if row.stamp == stamp:
             found.states[row.user_id] = _DECODER.decode(row.state)
         else:

@@ -28,12 +28,13 @@ class Rounds:
     def reached(self, count: int) -> bool:
         return self.count >= count
 
-    def project(self) -> None:
+    def project(self) -> int:
         self.count += 1
         if self.count == 1:
             assert self.gate.wait(DEADLINE_SECONDS)
         if self.errors:
             raise self.errors.pop(0)
+        return 0
 
 
 @contextmanager

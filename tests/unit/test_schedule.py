@@ -20,6 +20,7 @@ from worker.broker import open_redis_broker
 from worker.projecting import Projector
 from worker.schedule import EPOCH, TICKS, Tick
 from worker.scheduler import build_scheduler
+from worker.sweeps import build_sweeps
 
 UNREACHABLE_URL = "redis://127.0.0.1:1/0"
 NOW = datetime(2026, 11, 23, 9, 0, 3, 500_000, tzinfo=UTC)
@@ -46,13 +47,15 @@ def broker() -> Iterator[Broker]:
     """A broker with all our actors; its server and theirs cannot be reached."""
     broker = open_redis_broker(UNREACHABLE_URL, "none")
     engine = open_engine("postgresql+psycopg://127.0.0.1:1/none", connections_max=1)
-    declare_actors(
-        broker,
+    rulebooks, projector = Rulebooks(), Projector(lambda: 0)
+    sweeps = build_sweeps(
         engine=engine,
-        rulebooks=Rulebooks(),
-        projector=Projector(lambda: None),
+        rulebooks=rulebooks,
+        projector=projector,
+        broker=broker,
         broker_url=UNREACHABLE_URL,
     )
+    declare_actors(broker, engine=engine, rulebooks=rulebooks, projector=projector, sweeps=sweeps)
     yield broker
     broker.client.close()
     engine.dispose()

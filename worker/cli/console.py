@@ -75,12 +75,17 @@ def explain(error: Exception) -> str | None:
     return None
 
 
-def read_when(text: str | None) -> datetime | None:
+def when(instant: datetime | None) -> str:
+    """Return an instant for people, or that there is none."""
+    return "never" if instant is None else f"{instant:%Y-%m-%d %H:%M:%S}"
+
+
+def read_when(text: str | None, option: str = "--as-of") -> datetime | None:
     """Read an instant that an option names."""
     if text is None:
         return None
     try:
-        return read_instant("--as-of", text)
+        return read_instant(option, text)
     except InvalidEvent as error:
         fail(str(error))
 

@@ -11,6 +11,7 @@ import typer
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.brokers.redis import RedisBroker
 from redis import Redis
+from rich.text import Text
 from sqlalchemy import text
 
 from models.migrations import current_revision, newest_revision
@@ -50,8 +51,8 @@ def doctor(as_json: Json = False) -> None:
         print_json({"ok": well, "checks": checks})
     else:
         for finding in findings:
-            mark = "[green]ok[/green]  " if finding.ok else "[red]look[/red]"
-            out.print(f"{mark} {finding.check}: {finding.detail}")
+            mark = ("ok  ", "green") if finding.ok else ("look", "red")
+            out.print(Text.assemble(mark, f" {finding.check}: {finding.detail}"))
     raise typer.Exit(0 if well else NO)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +11,7 @@ from rich.table import Table
 
 from jobs.read_status import read_progress
 from models.statements.events import Outcome
-from worker.cli.console import NO, Json, err, fail, open_console_runtime, out, print_json
+from worker.cli.console import NO, Json, err, fail, open_console_runtime, out, print_json, when
 from worker.clock import utc_now
 from worker.queues import read_waiting
 from worker.runtime import Runtime
@@ -99,13 +98,9 @@ def _left(found: dict[str, Any]) -> int:
     return int(found["waiting_events"]) + int(found["rankings"]["waiting"])
 
 
-def _when(instant: datetime | None) -> str:
-    return "never" if instant is None else f"{instant:%Y-%m-%d %H:%M:%S} UTC"
-
-
 def _lines(found: dict[str, Any]) -> list[tuple[str, object]]:
     ticks = [
-        (f"tick {tick['name']}", f"last {_when(tick['last'])}, next {_when(tick['next'])}")
+        (f"tick {tick['name']}", f"last {when(tick['last'])}, next {when(tick['next'])}")
         for tick in found["ticks"]
     ]
     return [

@@ -1,0 +1,54 @@
+"""What answers each tick: a call with the present instant, which says how much it did.
+
+Each finds what is due in Postgres or in the broker, so that one run more, late or beside another
+does no harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from dramatiq import Broker
+from sqlalchemy import Engine
+
+from jobs.recompute_users import recompute_stale
+from jobs.sweep_streaks import sweep_streaks
+from models.rulebooks import Rulebooks
+from worker.projecting import Projector
+from worker.recovery import recover_messages
+
+Sweep = Callable[[datetime], Mapping[str, int]]
+USERS_PER_SWEEP_MAX = 10_000
+"""Users that one sweep brings up to date: some seconds' work, so that no message is held for long.
+What is left is for the next, and for those that run beside it."""
+
+
+def build_sweeps(
+    *,
+    engine: Engine,
+    rulebooks: Rulebooks,
+    projector: Projector,
+    broker: Broker,
+    broker_url: str,
+) -> dict[str, Sweep]:
+    """Return the sweeps by the names of their ticks."""
+
+    def streaks(now: datetime) -> Mapping[str, int]:
+        done = sweep_streaks(
+            engine, rulebooks, now, users_max=USERS_PER_SWEEP_MAX, touched=projector.wake
+        )
+        return {"users": done}
+
+    def recompute(now: datetime) -> Mapping[str, int]:
+        done = recompute_stale(engine, rulebooks, now, users_max=USERS_PER_SWEEP_MAX)
+        if done:
+            projector.wake()
+        return {"users": done}
+
+    return {
+        "sweep-streaks": streaks,
+        "project-rankings": lambda _: {"batches": projector.project()},
+        "recover-messages": lambda _: {"rejected": recover_messages(broker, broker_url)},
+        "recompute-users": recompute,
+    }

@@ -55,6 +55,10 @@ def _project(
         for board, found in touch.scores.items():
             if (board.leaderboard, board.since) in in_force:
                 scores.setdefault(board, {}).update(found)
+    names = {(board.leaderboard, board.since, board.run) for board in scores}
+    final = statements.find_finalized(connection, names) if names else set()
+    for board in [one for one in scores if (one.leaderboard, one.since, one.run) in final]:
+        del scores[board]  # what is read of it is the record
     # What is read now is at least as new as every touch that was read before.
     user_ids = {user_id for touch in touches for user_id in touch.user_ids}
     if user_ids:

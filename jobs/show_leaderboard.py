@@ -20,14 +20,16 @@ from models.rules.rulebook import Rules
 from models.rules.runs import Phase, Run, RunPeriod, phase, run_at, run_named
 from models.rules.segments import segment_name
 from models.statements import boards as statements
+from models.statements import standings as standing_statements
 from models.statements import users as user_statements
+from models.statements.boards import StoredRun
 from streakline.contract import nearest
 
 USERS_AT_ONCE = 5_000
 
 
 class Source(Enum):
-    """Where standings are read."""
+    """Where standings of a run that is not final are read; those of one that is have a record."""
 
     REDIS = "redis"
     POSTGRES = "postgres"
@@ -74,7 +76,11 @@ def show_leaderboard(
         rule = find_leaderboard(rules, wanted.leaderboard)
         run = _find_run(rule, wanted.run, now)
         board = rule.board(run.name, _find_segment(rule, wanted.segment))
-        if source is Source.REDIS:
+        final = standing_statements.find_final(connection, (rule.name, rule.since, run.name))
+        if final is not None:
+            participants = standing_statements.count_final(connection, final.run_id, board.segment)
+            standings = _from_record(connection, final.run_id, rule, board, wanted)
+        elif source is Source.REDIS:
             participants = rankings.count(board)
             standings = _from_redis(rankings, rule, board, wanted)
         else:
@@ -83,7 +89,7 @@ def show_leaderboard(
             standings = _select(everyone, rule, wanted)
     return Page(
         board=board,
-        phase=phase(run, now),
+        phase=_phase(run, final, now),
         segment=wanted.segment,
         participants=participants,
         standings=standings,
@@ -99,12 +105,24 @@ def list_runs(engine: Engine, leaderboard: str, now: datetime) -> list[dict[str,
         return [
             {
                 "run": found.run,
-                "status": phase(run_named(rule.runs, found.run), now).value,
+                "status": _phase(run_named(rule.runs, found.run), found, now).value,
                 "opens_at": found.opens_at,
                 "closes_at": found.closes_at,
+                "final_at": found.final_at,
+                "finalized_at": found.finalized_at,
             }
             for found in statements.list_runs(connection, rule.name, rule.since)
         ]
+
+
+def list_late(engine: Engine, leaderboard: str, run: str, limit: int) -> list[dict[str, Any]]:
+    """Return whose score in a run is another than in its record. Raises NoSuchBoard, NoProgram."""
+    with engine.connect() as connection:
+        rule = find_leaderboard(Rulebooks().current(connection), leaderboard)
+        found = standing_statements.find_final(connection, (rule.name, rule.since, run))
+        if found is None:
+            raise NoSuchBoard(f"{leaderboard} has no run {run!r} that is final")
+        return standing_statements.list_late(connection, found.run_id, limit)
 
 
 def percentile(place: int, participants: int) -> float:
@@ -129,6 +147,14 @@ def find_leaderboard(rules: Rules, name: str) -> BoardRule:
 def current_run(rule: BoardRule, now: datetime) -> Run:
     """Return the run that is open; by users' own clocks, that of the date in UTC."""
     return run_at(rule.runs, now, local_date(now, rule.runs.tz or "UTC"))
+
+
+def _phase(run: Run, stored: StoredRun | None, now: datetime) -> Phase:
+    """Return how far a run is: it is final once its record is written."""
+    if stored is not None and stored.finalized_at is not None:
+        return Phase.FINAL
+    by_time = phase(run, now)
+    return Phase.CLOSING if by_time is Phase.FINAL else by_time
 
 
 def _find_run(rule: BoardRule, name: str | None, now: datetime) -> Run:
@@ -161,6 +187,27 @@ def _from_redis(
     if wanted.around is not None:
         return rankings.around(board, wanted.around, wanted.limit // 2)
     return rankings.page(board, offset=wanted.offset, limit=_listed(rule, wanted))
+
+
+def _from_record(
+    connection: Connection, run_id: int, rule: BoardRule, board: Board, wanted: Wanted
+) -> Sequence[Standing]:
+    """Return standings of a final run."""
+    of_board = (connection, run_id, board.segment)
+    if wanted.users:
+        return standing_statements.find_standings(*of_board, wanted.users)
+    if wanted.around is None:
+        last = wanted.offset + max(0, _listed(rule, wanted))
+        return standing_statements.read_final(*of_board, wanted.offset + 1, last)
+    reach = wanted.limit // 2
+    found = standing_statements.find_standings(*of_board, [wanted.around])
+    return [
+        neighbour
+        for one in found
+        for neighbour in standing_statements.read_final(
+            *of_board, one.rank - reach, one.rank + reach
+        )
+    ]
 
 
 def _listed(rule: BoardRule, wanted: Wanted) -> int:

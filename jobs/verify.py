@@ -186,11 +186,14 @@ def _differing(
                 "recomputed": repr(getattr(folded, name)),
             }
     for table, rows in decided.items():
-        # A correction tells of the order in which facts came, which no recomputation knows.
-        kept = [row for row in stored.get(table, []) if row[0] != NoticeKind.CORRECTION.value]
+        kept = [row for row in stored.get(table, []) if row[0] not in _NOT_FOLDED]
         if sorted(kept, key=repr) != sorted(rows, key=repr):
             return {"differs": table, **_first_difference(rows, kept)}
     return {}
+
+
+# What tells of the order in which facts came, or of what others did, no fold of a user knows.
+_NOT_FOLDED = {NoticeKind.CORRECTION.value, NoticeKind.LEADERBOARD_FINISHED.value}
 
 
 def _first_difference(expected: Iterable[Any], found: Iterable[Any]) -> dict[str, Any]:
@@ -228,6 +231,8 @@ def _read_runs(
     connection: Connection, rule: BoardRule, placed: Mapping[tuple[str, str], Sequence[str]]
 ) -> Iterator[tuple[Board, Scores]]:
     for run in board_statements.list_runs(connection, rule.name, rule.since):
+        if run.finalized_at is not None:
+            continue  # what is read of it is its record
         found: dict[Board, dict[str, Score]] = {}
         for user_id, score in board_statements.read_scores(connection, run.name):
             for segment in placed.get((rule.id, user_id), ()):

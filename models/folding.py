@@ -237,7 +237,7 @@ def _put_back(one: _Folded, before: Mapping[str, Mapping[str, RunScore]], as_of:
         key = ScoreKey(f"{run.leaderboard}@{run.since}", run.run)
         score = before.get(key.board, {}).get(key.run)
         if score is not None and key not in one.effects.scores:
-            whole = Run(run.run, run.opens_at, run.closes_at, None)
+            whole = Run(run.run, run.opens_at, run.closes_at, run.final_at)
             one.effects.scores[key] = DecidedScore(whole, score, as_of)
 
 
@@ -308,9 +308,7 @@ def _write(
     scores = [(user, key, row) for user, one in effects.items() for key, row in one.scores.items()]
     if scores:
         wanted = {
-            _run_name(key): (row.run.opens_at, row.run.closes_at)
-            for _, key, row in scores
-            if row.run.opens_at is not None and row.run.closes_at is not None
+            _run_name(key): ends for _, key, row in scores if (ends := row.run.ends) is not None
         }
         numbers = board_statements.number_runs(connection, wanted)
         rows = ((numbers[_run_name(key)], user, row) for user, key, row in scores)

@@ -11,7 +11,7 @@ one beyond is an error rather than a rounded rank (S44).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -23,6 +23,8 @@ from redis import Redis
 from models.rules.rankings import Board, Scores, Standing
 from streakline.contract import VALUE_MAX, VALUE_PLACES_MAX
 
+KEPT = timedelta(days=1)
+"""How long a board stays that nobody changes any more."""
 REACHED_BYTES = 5
 """Seconds since year 1 reach 2**38 in the year 9999."""
 
@@ -53,6 +55,14 @@ class Rankings:
                 if of_board:
                     packed = msgspec.msgpack.encode(_pack(board, of_board))
                     self._script(keys=self._keys(board), args=["put", packed], client=pipeline)
+            pipeline.execute()
+
+    def expire(self, boards: Iterable[Board]) -> None:
+        """Let boards vanish after a while: nobody will change them any more, some read them yet."""
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for board in boards:
+                for key in self._keys(board):
+                    pipeline.expire(key, KEPT)
             pipeline.execute()
 
     def count(self, board: Board) -> int:

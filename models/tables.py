@@ -231,7 +231,11 @@ runs = Table(
     Column("run", ID, nullable=False),
     Column("opens_at", INSTANT, nullable=False),
     Column("closes_at", INSTANT, nullable=False),
+    # from when on its standings are for good, and when they were written
+    Column("final_at", INSTANT, nullable=False),
+    Column("finalized_at", INSTANT),
     UniqueConstraint("leaderboard", "since", "run"),
+    Index(None, "final_at", postgresql_where=text("finalized_at is null")),
 )
 
 run_scores = Table(
@@ -243,6 +247,19 @@ run_scores = Table(
     Column("score", AMOUNT, nullable=False),
     Column("reached_at", INSTANT, nullable=False),
     Column("decided_at", INSTANT, nullable=False),
+)
+
+final_standings = Table(
+    "final_standings",
+    metadata,
+    # what a run ended with, for good: a late event changes scores, but no place here
+    Column("run_id", Integer, primary_key=True, autoincrement=False),
+    Column("segment", ID, primary_key=True),
+    Column("rank", Integer, primary_key=True, autoincrement=False),
+    Column("user_id", ID, nullable=False),
+    Column("score", AMOUNT, nullable=False),
+    Column("reached_at", INSTANT, nullable=False),
+    UniqueConstraint("run_id", "segment", "user_id"),
 )
 
 touched_boards = Table(

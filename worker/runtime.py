@@ -54,6 +54,7 @@ def open_runtime(settings: Settings, *, connections_max: int = 5) -> Iterator[Ru
         sweeps = build_sweeps(
             engine=engine,
             rulebooks=rulebooks,
+            rankings=rankings,
             projector=projector,
             broker=broker,
             broker_url=addresses.broker_url,

@@ -35,6 +35,7 @@ class Tick:
 
 TICKS = (
     Tick(name="sweep-streaks", every=timedelta(seconds=5)),
+    Tick(name="sweep-leaderboards", every=timedelta(seconds=10)),
     Tick(name="project-rankings", every=timedelta(seconds=2)),
     Tick(name="recover-messages", every=timedelta(seconds=10)),
     Tick(name="recompute-users", every=timedelta(seconds=10)),

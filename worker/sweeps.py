@@ -12,8 +12,10 @@ from datetime import datetime
 from dramatiq import Broker
 from sqlalchemy import Engine
 
+from jobs.finalize_runs import finalize_due_runs, open_runs
 from jobs.recompute_users import recompute_stale
 from jobs.sweep_streaks import sweep_streaks
+from models.rankings import Rankings
 from models.rulebooks import Rulebooks
 from worker.projecting import Projector
 from worker.recovery import recover_messages
@@ -28,6 +30,7 @@ def build_sweeps(
     *,
     engine: Engine,
     rulebooks: Rulebooks,
+    rankings: Rankings,
     projector: Projector,
     broker: Broker,
     broker_url: str,
@@ -46,8 +49,13 @@ def build_sweeps(
             projector.wake()
         return {"users": done}
 
+    def leaderboards(now: datetime) -> Mapping[str, int]:
+        opened = open_runs(engine, rulebooks, now)
+        return {"open": opened, "final": finalize_due_runs(engine, rulebooks, rankings, now)}
+
     return {
         "sweep-streaks": streaks,
+        "sweep-leaderboards": leaderboards,
         "project-rankings": lambda _: {"batches": projector.project()},
         "recover-messages": lambda _: {"rejected": recover_messages(broker, broker_url)},
         "recompute-users": recompute,

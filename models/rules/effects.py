@@ -28,6 +28,9 @@ class NoticeKind(Enum):
     FREEZE_USED = "freeze-used"
     STREAK_LOST = "streak-lost"
     CORRECTION = "correction"
+    """That something was put right stays told, whatever else is put right later."""
+    LEADERBOARD_FINISHED = "leaderboard-finished"
+    """It tells of the record of a run, which stays what it is."""
 
 
 class Decided(NamedTuple):

@@ -87,6 +87,13 @@ class Run(NamedTuple):
     first_on: date | None = None
     last_on: date | None = None
 
+    @property
+    def ends(self) -> tuple[datetime, datetime, datetime] | None:
+        """When it opens, closes and is final; None for the run of all time."""
+        if self.opens_at is None or self.closes_at is None or self.final_at is None:
+            return None
+        return self.opens_at, self.closes_at, self.final_at
+
 
 class Phase(Enum):
     """How far a run is, by the time alone (S43)."""

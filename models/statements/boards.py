@@ -23,11 +23,19 @@ USERS_PER_TOUCH = 500
 RunName = tuple[str, int, str]
 """(leaderboard, since, run)"""
 
+Ends = tuple[datetime, datetime, datetime]
+"""(opens_at, closes_at, final_at) of a run."""
+
 _RUN_NAME = ("leaderboard", "since", "run")
-_RUN_COLUMNS = (*_RUN_NAME, "opens_at", "closes_at")
+_RUN_COLUMNS = (*_RUN_NAME, "opens_at", "closes_at", "final_at")
 _asked = given_columns(runs, *_RUN_NAME)
 _RUN_IDS = select(runs).join(_asked, match_given(runs, _asked, *_RUN_NAME))
 _ADD_RUNS = insert_given(runs, *_RUN_COLUMNS).on_conflict_do_nothing()
+_FINALIZED = (
+    select(runs.c.leaderboard, runs.c.since, runs.c.run)
+    .join(_asked, match_given(runs, _asked, *_RUN_NAME))
+    .where(runs.c.finalized_at.is_not(None))
+)
 _RUNS_BY_ID = select(runs).where(one_of(runs.c.run_id, "run_ids"))
 _RUNS_OF = (
     select(runs)
@@ -74,6 +82,8 @@ class StoredRun:
     run: str
     opens_at: datetime
     closes_at: datetime
+    final_at: datetime
+    finalized_at: datetime | None
 
     @property
     def name(self) -> RunName:
@@ -94,10 +104,8 @@ class Touch:
     user_ids: Sequence[str]
 
 
-def number_runs(
-    connection: Connection, wanted: Mapping[RunName, tuple[datetime, datetime]]
-) -> dict[RunName, int]:
-    """Return the numbers of runs, adding those that are not there: (opens_at, closes_at) by name.
+def number_runs(connection: Connection, wanted: Mapping[RunName, Ends]) -> dict[RunName, int]:
+    """Return the numbers of runs, adding those that are not there.
 
     The names go in one order everywhere, so that two batches that add the same runs never wait for
     each other in a circle.
@@ -115,6 +123,12 @@ def read_runs(connection: Connection, run_ids: Iterable[int]) -> dict[int, Store
     """Return runs by their numbers."""
     rows = connection.execute(_RUNS_BY_ID, {"run_ids": sorted(set(run_ids))}).mappings()
     return {row["run_id"]: StoredRun(**row) for row in rows}
+
+
+def find_finalized(connection: Connection, names: Iterable[RunName]) -> set[RunName]:
+    """Return those of the runs whose record is written."""
+    rows = connection.execute(_FINALIZED, arrays(_RUN_NAME, names))
+    return {(row.leaderboard, row.since, row.run) for row in rows}
 
 
 def list_runs(connection: Connection, leaderboard: str, since: int) -> list[StoredRun]:

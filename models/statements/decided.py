@@ -101,9 +101,10 @@ def _cut(table: Table, column: str = "decided_at") -> Any:
     )
 
 
-# That something was put right stays told, whatever else is put right later.
-_IS_DECIDED = notices.c.kind != NoticeKind.CORRECTION.value
-
+# Of the others what they tell is not decided by a fold alone.
+_IS_DECIDED = notices.c.kind.not_in(
+    [NoticeKind.CORRECTION.value, NoticeKind.LEADERBOARD_FINISHED.value]
+)
 
 _DROP_CHECKPOINTS = delete(checkpoints).where(
     and_(checkpoints.c.user_id == _after.c.user_id, checkpoints.c.as_of >= _after.c.instant)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from models.database import open_engine
+from models.rankings import Rankings
 from models.rulebooks import Rulebooks
 from worker.actors import SWEEPS_QUEUE, declare_actors
 from worker.broker import open_redis_broker
@@ -51,6 +52,7 @@ def broker() -> Iterator[Broker]:
     sweeps = build_sweeps(
         engine=engine,
         rulebooks=rulebooks,
+        rankings=Rankings(broker.client, "none"),
         projector=projector,
         broker=broker,
         broker_url=UNREACHABLE_URL,

@@ -1,17 +1,20 @@
-"""`leaderboard show|runs`: standings."""
+"""`leaderboard show|runs|finalize|late`: standings, and the records of runs that are over."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.table import Table
 
+from jobs.finalize_runs import NotOver, finalize_run
 from jobs.show_leaderboard import (
     NoSuchBoard,
     Page,
     Source,
     Wanted,
+    find_leaderboard,
+    list_late,
     list_runs,
     percentile,
     show_leaderboard,
@@ -63,9 +66,7 @@ def show(
         try:
             page = show_leaderboard(runtime.engine, runtime.rankings, wanted, source, utc_now())
         except NoSuchBoard as error:
-            if as_json:
-                print_json({"error": str(error)})
-            fail(str(error), NO)
+            _refuse(error, as_json)
     if as_json:
         print_json(_shape(page))
     else:
@@ -73,18 +74,66 @@ def show(
 
 
 @app.command()
+def late(
+    key: Annotated[str, typer.Argument(help="The leaderboard's name in the program.")],
+    run: Annotated[str, typer.Argument(help="A run that is final.")],
+    limit: Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="How many at most.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """List whose score late events have changed after a run was final; its record stays."""
+    with open_console_runtime() as runtime:
+        try:
+            found = list_late(runtime.engine, key, run, limit)
+        except NoSuchBoard as error:
+            _refuse(error, as_json)
+    if as_json:
+        print_json({"leaderboard": key, "run": run, "late": found})
+        return
+    table = Table("user", "in the record", "now", title=f"late in {key} ({run})")
+    for one in found:
+        recorded = one["final_score"]
+        table.add_row(
+            one["user_id"],
+            "" if recorded is None else decimal_text(recorded),
+            decimal_text(one["score"]),
+        )
+    out.print(table)
+
+
+@app.command()
+def finalize(
+    key: Annotated[str, typer.Argument(help="The leaderboard's name in the program.")],
+    run: Annotated[str, typer.Argument(help="A run that has closed.")],
+    as_json: Json = False,
+) -> None:
+    """Write the record of a run anew, with what came late, or before its time."""
+    with open_console_runtime() as runtime:
+        try:
+            with runtime.engine.connect() as connection:
+                rule = find_leaderboard(runtime.rulebooks.current(connection), key)
+            name = (rule.name, rule.since, run)
+            now = utc_now()
+            if not finalize_run(runtime.engine, runtime.rulebooks, runtime.rankings, name, now):
+                raise NoSuchBoard(f"{key} has no run {run!r} in which anybody has a score")
+        except (NoSuchBoard, NotOver) as error:
+            _refuse(error, as_json)
+    if as_json:
+        print_json({"leaderboard": key, "run": run, "status": "final"})
+    else:
+        out.print(f"{key}, run {run}: its record is written anew")
+
+
+@app.command()
 def runs(
     key: Annotated[str, typer.Argument(help="The leaderboard's name in the program.")],
     as_json: Json = False,
 ) -> None:
-    """List the runs in which anybody has a score."""
+    """List the runs that were opened, and how far each is."""
     with open_console_runtime() as runtime:
         try:
             found = list_runs(runtime.engine, key, utc_now())
         except NoSuchBoard as error:
-            if as_json:
-                print_json({"error": str(error)})
-            fail(str(error), NO)
+            _refuse(error, as_json)
     if as_json:
         print_json({"leaderboard": key, "runs": found})
         return
@@ -136,3 +185,9 @@ def _shape(page: Page) -> dict[str, object]:
             for standing in page.standings
         ],
     }
+
+
+def _refuse(error: Exception, as_json: bool) -> NoReturn:
+    if as_json:
+        print_json({"error": str(error)})
+    fail(str(error), NO)

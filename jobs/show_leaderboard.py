@@ -101,18 +101,22 @@ def list_runs(engine: Engine, leaderboard: str, now: datetime) -> list[dict[str,
     with engine.connect() as connection:
         rule = find_leaderboard(Rulebooks().current(connection), leaderboard)
         if rule.runs.period is RunPeriod.ALL:
-            return [{"run": ALL, "status": Phase.OPEN.value, "opens_at": None, "closes_at": None}]
+            return [_shape(ALL, Phase.OPEN)]
         return [
-            {
-                "run": found.run,
-                "status": _phase(run_named(rule.runs, found.run), found, now).value,
-                "opens_at": found.opens_at,
-                "closes_at": found.closes_at,
-                "final_at": found.final_at,
-                "finalized_at": found.finalized_at,
-            }
+            _shape(found.run, _phase(run_named(rule.runs, found.run), found, now), found)
             for found in statements.list_runs(connection, rule.name, rule.since)
         ]
+
+
+def _shape(run: str, phase: Phase, stored: StoredRun | None = None) -> dict[str, Any]:
+    return {
+        "run": run,
+        "status": phase.value,
+        "opens_at": stored.opens_at if stored else None,
+        "closes_at": stored.closes_at if stored else None,
+        "final_at": stored.final_at if stored else None,
+        "finalized_at": stored.finalized_at if stored else None,
+    }
 
 
 def list_late(engine: Engine, leaderboard: str, run: str, limit: int) -> list[dict[str, Any]]:

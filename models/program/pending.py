@@ -9,11 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from models.program.achievements import AnniversaryAchievement
 from models.program.app import App
 from models.program.emails import Emails, EmailTable
-from models.program.leaderboards import Leaderboard
-from models.program.points import MembershipTrigger
 from models.program.schema import Program
 from models.program.table import Table, place_text, walk
 
@@ -37,20 +34,6 @@ _PENDING = (
     ),
     _Pending(
         table=App, key="link_url", used=lambda app: app.link_url, text="nothing links there yet"
-    ),
-    _Pending(
-        table=MembershipTrigger,
-        text="paid when the user is next seen: nothing sweeps yet",
-    ),
-    _Pending(
-        table=AnniversaryAchievement,
-        text="completed when the user is next seen: nothing sweeps yet",
-    ),
-    _Pending(
-        table=Leaderboard,
-        key="late",
-        used=lambda board: "late" in board.model_fields_set,
-        text="no run is made final yet, so that late events always count",
     ),
     _Pending(
         table=Emails,

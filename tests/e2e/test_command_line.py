@@ -19,6 +19,7 @@ from streakline.addresses import BROKER_URL_FILE
 from tests.applying import opened, put_events, put_users
 from tests.stack import PROGRAM, STREAKLINE, Stack, running_stack
 from tests.waiting import wait_until
+from worker.schedule import TICKS
 
 
 @pytest.fixture
@@ -81,11 +82,7 @@ def test_status_has_the_shape_that_others_build_on(stack: Stack) -> None:
     assert status["warehouse"] == {"waiting_events": 0}
     assert status["emails"] == {"due": 0, "failed": 0}
     assert status["backfills"] == []
-    assert {tick["name"] for tick in status["ticks"]} == {
-        "project-rankings",
-        "recover-messages",
-        "recompute-users",
-    }
+    assert {tick["name"] for tick in status["ticks"]} == {tick.name for tick in TICKS}
 
 
 def test_what_waits_is_counted_and_drain_says_that_nobody_works(stack: Stack) -> None:
@@ -589,9 +586,11 @@ def test_runs_and_segments_of_a_leaderboard_are_shown_s41_s45_s47(school: School
         "runs": [
             {
                 "run": "2025-W10",
-                "status": "final",
+                "status": "closing",
                 "opens_at": "2025-03-03T00:00:00Z",
                 "closes_at": "2025-03-10T00:00:00Z",
+                "final_at": "2025-03-10T12:00:00Z",
+                "finalized_at": None,
             }
         ],
     }
@@ -619,3 +618,52 @@ def test_runs_and_segments_of_a_leaderboard_are_shown_s41_s45_s47(school: School
     assert "'2025-13'" in school.say_no("leaderboard", "show", "weekly", "--run", "2025-13")
     assert "segmented by country" in school.say_no(*show, "--segment", "plan=pro")
     assert "must be like country=FR" in school.refuse(2, *show, "--segment", "DE")
+
+
+def test_ticks_are_listed_and_run_by_hand_up_to_an_instant_s23(school: School) -> None:
+    listed = school.ask("tick", "list")["ticks"]
+    assert [(one["name"], one["last"]) for one in listed] == [(tick.name, None) for tick in TICKS]
+    assert "sweep-streaks" in school.run("tick", "list").stdout
+
+    early = school.ask("tick", "run", "sweep-streaks", "--now", "2025-03-05T12:00Z")
+    assert early["done"] == {"users": 1}, "bob's chain has ended, ann's has not"
+    ahead = school.run("tick", "run", "sweep-streaks", "--now", "2999-01-01T00:00Z")
+    assert "has not come" in ahead.stdout
+    assert "2 users" in ahead.stdout
+    assert school.ask("tick", "run", "sweep-streaks")["done"] == {"users": 0}
+    assert school.history("ann") == [ANNS_CHAIN]
+    assert school.ask("verify")["user_mismatches"] == 0
+    assert "sweep-leaderboards" in school.refuse(2, "tick", "run", "sweep")
+    assert "--now" in school.refuse(2, "tick", "run", "sweep-streaks", "--now", "tomorrow")
+
+
+def test_a_run_becomes_final_and_what_comes_late_is_listed_s43(school: School) -> None:
+    run = ("weekly", "2025-W10")
+    assert "is final" in school.say_no("leaderboard", "late", *run)
+    school.ask("tick", "run", "sweep-streaks")
+    assert school.ask("tick", "run", "sweep-leaderboards")["done"] == {"open": 2, "final": 1}
+    show = ("leaderboard", "show", "weekly", "--run", "2025-W10")
+    final = school.ask(*show)
+    assert (final["status"], final["participants"]) == ("final", 2)
+    school.teach("bob", *SOME_DAYS[1:], "2025-03-06")
+    assert school.ask(*show) == final
+    assert school.ask("leaderboard", "late", *run)["late"] == [
+        {
+            "user_id": "bob",
+            "final_score": "1",
+            "score": "4",
+            "reached_at": "2025-03-06T00:00:00Z",
+        }
+    ]
+    assert "bob" in school.run("leaderboard", "late", *run).stdout
+    assert school.ask("leaderboard", "finalize", *run)["status"] == "final"
+    assert [one["user_id"] for one in school.ask(*show)["standings"]] == ["bob", "ann"]
+    assert "no run" in school.say_no("leaderboard", "finalize", "weekly", "2025-W11")
+    assert school.ask("verify")["board_mismatches"] == 0
+
+
+def test_doctor_says_what_is_well_and_which_ticks_do_not_run(school: School) -> None:
+    done = school.run("doctor")
+    assert done.returncode == 1
+    assert "ok   tables: at revision" in done.stdout
+    assert "look ticks: not run for 3 intervals: sweep-streaks" in done.stdout

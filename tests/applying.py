@@ -41,7 +41,14 @@ _STATE_TABLES = (
     tables.point_entries,
     tables.achievements,
 )
-_NOT_FACTS = {"first_seen_at", "received_at", "applied_at", "recorded_at", "state"}
+_NOT_FACTS = {
+    "first_seen_at",
+    "received_at",
+    "applied_at",
+    "recorded_at",
+    "quiet_until",
+    "state",
+}
 
 
 @contextmanager

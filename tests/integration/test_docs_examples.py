@@ -2,8 +2,9 @@
 
 A page is read from top to bottom. "It is `2026-11-10T12:00:00Z`." sets the clock. A TOML block that
 is a whole program is put into force, a block titled `events.jsonl` is imported, and a block titled
-`streakline …` is what that command prints with `--json`: exactly, or, after `| jq .a.b`, the part
-of it that is found under these names. Every page begins with empty servers of its own.
+`streakline …` is what that command prints with `--json`, when what is due was done: exactly, or,
+after `| jq .a.b`, the part of it that is found under these names. Every page begins with empty
+servers of its own.
 """
 
 from __future__ import annotations
@@ -84,8 +85,16 @@ class Reader:
             put_events(runtime.engine, map(json.loads, lines.splitlines()), now=self._now)
             runtime.projector.project()
 
+    def _pass_time(self) -> None:
+        assert self._now is not None, "say first which time it is"
+        with open_runtime(Settings.load()) as runtime:
+            for tick in ("sweep-streaks", "sweep-leaderboards"):
+                runtime.sweeps[tick](self._now)
+            runtime.projector.project()
+
     def _run(self, title: str) -> Any:
         command, _, path = title.partition(" | jq ")
+        self._pass_time()
         done = CliRunner().invoke(app, [*shlex.split(command)[1:], "--json"])
         if done.exception and not isinstance(done.exception, SystemExit):
             raise done.exception

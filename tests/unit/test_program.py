@@ -243,29 +243,12 @@ def test_nothing_is_pending_in_a_program_of_what_is_built() -> None:
     assert pending_features(shared("open-source.toml")) == []
 
 
-@pytest.mark.parametrize(
-    ("more", "lines"),
-    [
-        ("late = '12h'\n", ["leaderboards.board.late: no run is made final yet"]),
-        # where it is left to its default nobody expects anything of it
-        ("", []),
-    ],
-)
-def test_late_of_a_leaderboard_is_pending_where_it_is_written(more: str, lines: list[str]) -> None:
-    board = '[leaderboards.board]\nrank_by = { metric = "lessons" }\nperiod = "week"\n'
-    found = pending_features(load(SMALL + board + more))
-    assert [line.split(",")[0] for line in found] == lines
-
-
 def test_the_language_app_says_what_is_pending() -> None:
     places = [line.split(":")[0] for line in pending_features(shared("language-app.toml"))]
 
     assert places == [
         "app.control_group_percent",
         "app.link_url",
-        "points.xp.triggers.loyalty",
-        "achievements.one-year",
-        "leaderboards.weekly-xp.late",
         "emails.send_window",
         "emails.reminder",
         "emails.lost",

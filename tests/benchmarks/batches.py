@@ -13,6 +13,7 @@ from models.database import open_engine
 from models.rulebooks import Rulebooks
 from streakline import Event
 from streakline.contract import EVENTS_PER_MESSAGE_MAX
+from worker.serving import collect_rarely
 
 Wire = dict[str, Any]
 """An event as a message carries it."""
@@ -23,6 +24,7 @@ def apply_in_batches(database_url: str, events: Sequence[Wire]) -> float:
 
     The first batch, which also connects and compiles the statements, is not timed.
     """
+    collect_rarely()  # as the workers do
     engine, rulebooks = open_engine(database_url), Rulebooks()
     began = 0.0
     try:

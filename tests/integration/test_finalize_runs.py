@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Event
 
 import pytest
 from sqlalchemy import Engine
@@ -32,6 +33,7 @@ from tests.applying import (
     read_table,
 )
 from tests.folding import november
+from tests.waiting import wait_until
 
 PROGRAM = """
 [app]
@@ -269,3 +271,50 @@ def test_the_present_run_and_the_next_are_open_before_anybody_scores_s43(engine:
     assert open_runs(engine, RULEBOOKS, november(5)) == 6
     found = [(run["run"], run["status"]) for run in list_runs(engine, "weekly", november(5))]
     assert found == [(WEEK, "open"), ("2026-W46", "upcoming")]
+
+
+def test_whoever_reads_across_a_close_sees_the_old_run_or_the_new_and_both_whole_s43(
+    engine: Engine, rankings: Rankings
+) -> None:
+    live(engine, *(lesson(f"old{number}", 8, str(number + 1)) for number in range(50)))
+    new = [lesson(f"new{number}", 9, str(number + 1), hour=0) for number in range(50)]
+    project_rankings(engine, rankings, RULEBOOKS)
+    old_run = show(engine, rankings).standings
+    assert len(old_run) == 50
+    clock = [november(8, 23)]
+    ended = Event()
+    seen: set[str] = set()
+
+    def read_on() -> int:
+        reads = 0
+        while not ended.is_set():
+            wanted = Wanted(leaderboard="weekly", limit=1000)
+            page = show_leaderboard(engine, rankings, wanted, Source.REDIS, clock[0])
+            if page.board.run == WEEK:
+                assert page.standings == old_run
+            else:
+                assert [one.score for one in page.standings] == list(range(50, 0, -1))
+                assert all(one.user_id.startswith("new") for one in page.standings)
+            assert show(engine, rankings).standings == old_run, "the old run by its name"
+            seen.add(f"{page.board.run} {show(engine, rankings).phase.value}")
+            reads += 1
+        return reads
+
+    def wait_for(*what: str) -> None:
+        wait_until(lambda: seen >= set(what), message=f"somebody reads {what}")
+
+    with ThreadPoolExecutor(3) as threads:
+        readers = [threads.submit(read_on) for _ in range(3)]
+        try:
+            wait_for(f"{WEEK} closing")
+            # The new run fills beside the old one; then the clock goes over the close.
+            put_events(engine, new, now=november(9, 0), imported=False)
+            project_rankings(engine, rankings, RULEBOOKS)
+            clock[0] = november(9, 0)
+            wait_for("2026-W46 closing")
+            pass_time(engine, rankings, FINAL_AT)
+            wait_for("2026-W46 final")
+            finalize_run(engine, RULEBOOKS, rankings, ("weekly", 1, WEEK), november(9, 8))
+        finally:
+            ended.set()
+        assert sum(reader.result() for reader in readers) > 3

@@ -1,0 +1,118 @@
+"""What time causes all at once: streaks that end at one instant, and a large run that is final."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from multiprocessing import get_context
+
+from sqlalchemy import Engine, text
+
+from jobs.apply_events import Kind, Received, apply_events
+from jobs.finalize_runs import finalize_due_runs, open_runs
+from jobs.sweep_streaks import sweep_streaks
+from models.database import open_engine
+from models.rulebooks import Rulebooks
+from tests.benchmarks.harness import METRIC, PROCESSES, Figure, open_bench
+from worker.serving import collect_rarely
+
+ACTIVE_AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
+LOST_AT = ACTIVE_AT + timedelta(days=5)
+BOARD = """
+[app]
+name = "Boards"
+[metrics.lessons]
+[leaderboards.weekly]
+rank_by = { metric = "lessons" }
+period = "week"
+segment_by = ["country"]
+"""
+# A state does not name its user: that of one who did the same is everybody's.
+_CLONE = text(
+    "insert into users (user_id, first_seen_at, stamp, state, due_at)"
+    " select 'user-' || number, first_seen_at, stamp, state, due_at"
+    " from users, generate_series(1, :count) number where user_id = 'template'"
+)
+_SCORES = text(
+    "insert into run_scores"
+    " select run_id, 'user-' || number, (random() * 1000)::int,"
+    " opens_at + random() * interval '1 h', opens_at"
+    " from (select * from runs order by opens_at limit 1) run,"
+    " generate_series(1, :count) number"
+)
+_COUNTRIES = text(
+    "insert into user_fields select 'user-' || number, 'attributes.country',"
+    " (array['FR', 'DE', 'JP', 'US'])[1 + number % 4], now() from generate_series(1, :count) number"
+)
+
+
+def run(quick: bool) -> Iterator[Figure]:
+    """Yield how fast streaks are ended, and how long the record of a run takes."""
+    count = 10_000 if quick else 1_000_000
+    seconds = _end_streaks(count)
+    yield Figure(
+        name=f"end {count:,} streaks that are due at one instant",
+        value=seconds,
+        unit="s",
+        note=f"{PROCESSES} processes, {count / seconds:,.0f} users/s",
+        goal="60",
+    )
+    yield Figure(
+        name=f"write the record of a run of {count:,}",
+        value=_finalize(count),
+        unit="s",
+        note="and of its four segments: twice as many standings",
+        goal="30",
+    )
+
+
+def _end_streaks(count: int) -> float:
+    with open_bench() as bench:
+        event = {
+            "user_id": "template",
+            "metric": METRIC,
+            "key": "one",
+            "occurred_at": ACTIVE_AT.isoformat(),
+        }
+        received = Received(kind=Kind.EVENT, raw=event, received_at=ACTIVE_AT)
+        apply_events(bench.engine, Rulebooks(), [received], ACTIVE_AT)
+        with bench.engine.begin() as connection:
+            connection.execute(_CLONE, {"count": count})
+        _vacuum(bench.engine)
+        began = time.perf_counter()
+        with get_context("spawn").Pool(PROCESSES) as pool:
+            done = pool.map(_sweep, [bench.addresses.database_url] * PROCESSES, chunksize=1)
+        seconds = time.perf_counter() - began
+    if sum(done) != count + 1:
+        raise RuntimeError(f"{sum(done)} of {count + 1} were swept")
+    return seconds
+
+
+def _sweep(database_url: str) -> int:
+    collect_rarely()
+    engine = open_engine(database_url)
+    try:
+        return sweep_streaks(engine, Rulebooks(), LOST_AT)
+    finally:
+        engine.dispose()
+
+
+def _finalize(count: int) -> float:
+    with open_bench(BOARD) as bench:
+        now, rulebooks = datetime.now(UTC), Rulebooks()
+        open_runs(bench.engine, rulebooks, now)
+        with bench.engine.begin() as connection:
+            connection.execute(_SCORES, {"count": count})
+            connection.execute(_COUNTRIES, {"count": count})
+        _vacuum(bench.engine)
+        began = time.perf_counter()
+        later = now + timedelta(days=30)
+        finalize_due_runs(bench.engine, rulebooks, bench.rankings, later)
+        return time.perf_counter() - began
+
+
+def _vacuum(engine: Engine) -> None:
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("vacuum analyze"))
+        connection.execute(text("checkpoint"))

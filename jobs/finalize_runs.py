@@ -44,14 +44,16 @@ def open_runs(engine: Engine, rulebooks: Rulebooks, now: datetime) -> int:
                     assert one.ends is not None
                     wanted[rule.name, rule.since, one.name] = one.ends
         if wanted:
-            board_statements.number_runs(connection, wanted)
+            board_statements.number_runs(connection, wanted, now)
     return len(wanted)
 
 
 def finalize_due_runs(
     engine: Engine, rulebooks: Rulebooks, rankings: Rankings, now: datetime
 ) -> int:
-    """Finalise the runs whose time has come; return how many those were.
+    """Finalise the runs whose time has come by `now`; return how many those were.
+
+    What was sent before `now` should have been applied: it may belong to such a run.
 
     A run waits until time has been followed for everyone up to its close: awards that fall into it
     may be due. Raises NoProgram, and what redis-py raises.

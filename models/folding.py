@@ -96,7 +96,7 @@ def bring_up_to_date(
             users.quiet[user_id] = now
     for user_id in late.keys() - users.stale:
         _tell_corrections(rules, folded[user_id], news[user_id], now)
-    return _put(connection, rules, users, folded, silenced)
+    return _put(connection, rules, users, folded, silenced, now)
 
 
 def renew_stale(connection: Connection, rules: Rules, users: Users, now: datetime) -> bool:
@@ -120,7 +120,7 @@ def pass_time(connection: Connection, rules: Rules, users: Users, now: datetime)
             anew=False,
         )
         advance(one.state, now, rules, one.effects)
-    return _put(connection, rules, users, folded, {}) or touched
+    return _put(connection, rules, users, folded, {}, now) or touched
 
 
 def fold_ledger(ledger: Ledger, rules: Rules, effects: Effects) -> UserState:
@@ -155,9 +155,10 @@ def _put(
     users: Users,
     folded: Mapping[str, _Folded],
     silenced: Silenced,
+    now: datetime,
 ) -> bool:
     """Write what was decided, and the states; tell whether any board changed."""
-    _write(connection, folded, silenced, users.quiet)
+    _write(connection, folded, silenced, users.quiet, now)
     touched = _touched(connection, rules, folded)
     if touched:
         board_statements.touch(connection, touched)
@@ -279,6 +280,7 @@ def _write(
     folded: Mapping[str, _Folded],
     silenced: Silenced,
     quiet: Mapping[str, datetime],
+    now: datetime,
 ) -> None:
     """Write what was decided, one statement for each kind of row that there is."""
     effects = {user_id: one.effects for user_id, one in folded.items()}
@@ -310,7 +312,7 @@ def _write(
         wanted = {
             _run_name(key): ends for _, key, row in scores if (ends := row.run.ends) is not None
         }
-        numbers = board_statements.number_runs(connection, wanted)
+        numbers = board_statements.number_runs(connection, wanted, now)
         rows = ((numbers[_run_name(key)], user, row) for user, key, row in scores)
         decided_statements.put_scores(connection, rows)
 

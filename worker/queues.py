@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from dramatiq import Broker
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
@@ -38,6 +38,18 @@ def read_waiting(broker: Broker, now: datetime) -> Waiting:
     # RabbitMQ does not show what is in messages without taking them: each counts as one event.
     ready, delayed, _ = broker.get_queue_message_counts(EVENTS_QUEUE)
     return Waiting(messages=ready + delayed, events=ready + delayed, oldest_seconds=0.0)
+
+
+def read_applied_until(broker: Broker, now: datetime) -> datetime | None:
+    """Return up to which instant all that was sent has been applied.
+
+    None where more waits than is read of it. RabbitMQ does not show since when a message waits:
+    what is sent through it counts as applied.
+    """
+    waiting = read_waiting(broker, now)
+    if isinstance(broker, RedisBroker) and waiting.messages > MESSAGES_READ_MAX:
+        return None
+    return now - timedelta(seconds=waiting.oldest_seconds)
 
 
 def _read_redis(broker: RedisBroker, now: datetime) -> Waiting:

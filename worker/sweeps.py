@@ -18,6 +18,7 @@ from jobs.sweep_streaks import sweep_streaks
 from models.rankings import Rankings
 from models.rulebooks import Rulebooks
 from worker.projecting import Projector
+from worker.queues import read_applied_until
 from worker.recovery import recover_messages
 
 Sweep = Callable[[datetime], Mapping[str, int]]
@@ -50,8 +51,11 @@ def build_sweeps(
         return {"users": done}
 
     def leaderboards(now: datetime) -> Mapping[str, int]:
-        opened = open_runs(engine, rulebooks, now)
-        return {"open": opened, "final": finalize_due_runs(engine, rulebooks, rankings, now)}
+        opened, final = open_runs(engine, rulebooks, now), 0
+        applied_until = read_applied_until(broker, now)
+        if applied_until is not None:
+            final = finalize_due_runs(engine, rulebooks, rankings, applied_until)
+        return {"open": opened, "final": final}
 
     return {
         "sweep-streaks": streaks,

@@ -104,15 +104,20 @@ class Touch:
     user_ids: Sequence[str]
 
 
-def number_runs(connection: Connection, wanted: Mapping[RunName, Ends]) -> dict[RunName, int]:
+def number_runs(
+    connection: Connection, wanted: Mapping[RunName, Ends], now: datetime
+) -> dict[RunName, int]:
     """Return the numbers of runs, adding those that are not there.
+
+    One that is added when it is over already, by an import say, waits as long as any other for what
+    comes late: from `now` on.
 
     The names go in one order everywhere, so that two batches that add the same runs never wait for
     each other in a circle.
     """
     names = sorted(wanted)
     found = _run_ids(connection, names)
-    missing = [(*name, *wanted[name]) for name in names if name not in found]
+    missing = [(*name, *_opened(*wanted[name], now)) for name in names if name not in found]
     if missing:
         connection.execute(_ADD_RUNS, arrays(_RUN_COLUMNS, missing))
         found = _run_ids(connection, names)
@@ -194,6 +199,10 @@ def count_touches(connection: Connection) -> int:
     """Return how many batches wait to be projected."""
     waiting: int = connection.execute(_WAITING).scalar_one()
     return waiting
+
+
+def _opened(opens_at: datetime, closes_at: datetime, final_at: datetime, now: datetime) -> Ends:
+    return opens_at, closes_at, max(final_at, now + (final_at - closes_at))
 
 
 def _run_ids(connection: Connection, names: Sequence[RunName]) -> dict[RunName, int]:

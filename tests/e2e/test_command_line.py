@@ -16,6 +16,7 @@ from sqlalchemy import text
 
 from streakline import Client, Event
 from streakline.addresses import BROKER_URL_FILE
+from streakline.contract import read_instant
 from tests.applying import opened, put_events, put_users
 from tests.stack import PROGRAM, STREAKLINE, Stack, running_stack
 from tests.waiting import wait_until
@@ -589,11 +590,13 @@ def test_runs_and_segments_of_a_leaderboard_are_shown_s41_s45_s47(school: School
                 "status": "closing",
                 "opens_at": "2025-03-03T00:00:00Z",
                 "closes_at": "2025-03-10T00:00:00Z",
-                "final_at": "2025-03-10T12:00:00Z",
+                "final_at": runs["runs"][0]["final_at"],
                 "finalized_at": None,
             }
         ],
     }
+    waits = read_instant("final_at", runs["runs"][0]["final_at"]) - datetime.now(UTC)
+    assert timedelta(hours=11) < waits < timedelta(hours=12), "it was opened by an import, just now"
     assert "2025-W10" in school.run("leaderboard", "runs", "weekly").stdout
     assert school.ask("leaderboard", "runs", "xp")["runs"][0]["run"] == "all"
 
@@ -641,7 +644,8 @@ def test_a_run_becomes_final_and_what_comes_late_is_listed_s43(school: School) -
     run = ("weekly", "2025-W10")
     assert "is final" in school.say_no("leaderboard", "late", *run)
     school.ask("tick", "run", "sweep-streaks")
-    assert school.ask("tick", "run", "sweep-leaderboards")["done"] == {"open": 2, "final": 1}
+    assert school.ask("tick", "run", "sweep-leaderboards")["done"] == {"open": 2, "final": 0}
+    assert school.ask("leaderboard", "finalize", *run)["status"] == "final"
     show = ("leaderboard", "show", "weekly", "--run", "2025-W10")
     final = school.ask(*show)
     assert (final["status"], final["participants"]) == ("final", 2)

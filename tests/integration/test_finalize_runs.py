@@ -318,3 +318,13 @@ def test_whoever_reads_across_a_close_sees_the_old_run_or_the_new_and_both_whole
         finally:
             ended.set()
         assert sum(reader.result() for reader in readers) > 3
+
+
+def test_a_run_that_an_import_opens_waits_for_the_rest_of_it(
+    engine: Engine, rankings: Rankings
+) -> None:
+    put_events(engine, [lesson("a", 3)], now=november(20), imported=True)
+    assert pass_time(engine, rankings, november(20, 5)) == 0
+    put_events(engine, [lesson("b", 3, "2")], now=november(20, 5), imported=True)
+    assert pass_time(engine, rankings, november(20, 6)) == 1, "the week, of 6 hours"
+    assert [one.user_id for one in show(engine, rankings).standings] == ["b", "a"]

@@ -8,7 +8,7 @@ number of sweeps may run: what one holds the others pass over.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from sqlalchemy import Engine
@@ -25,22 +25,19 @@ def sweep_streaks(
     rulebooks: Rulebooks,
     now: datetime,
     *,
-    users_max: int | None = None,
     touched: Callable[[], object] = lambda: None,
-) -> int:
-    """Bring whoever is due to `now`, at most about so many; return how many that was.
+) -> Iterator[int]:
+    """Bring whoever is due to `now`, and yield after each part how many those were.
 
     `touched` is called after each part that changed a board. Raises NoProgram.
     """
-    done = 0
-    while users_max is None or done < users_max:
+    while True:
         with engine.begin() as connection:
             rules = rulebooks.current(connection)
             users = statements.lock_due_users(connection, now, USERS_PER_TRANSACTION, rules.stamp)
             changed = bool(users.states) and pass_time(connection, rules, users, now)
         if changed:
             touched()
-        done += len(users.states)
+        yield len(users.states)
         if len(users.states) < USERS_PER_TRANSACTION:
-            break
-    return done
+            return

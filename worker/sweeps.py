@@ -6,6 +6,7 @@ does no harm.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
@@ -22,9 +23,10 @@ from worker.queues import read_applied_until
 from worker.recovery import recover_messages
 
 Sweep = Callable[[datetime], Mapping[str, int]]
-USERS_PER_SWEEP_MAX = 10_000
-"""Users that one sweep brings up to date: some seconds' work, so that no message is held for long.
-What is left is for the next, and for those that run beside it."""
+USERS_PER_SWEEP_MAX = 2_000
+"""Users that one sweep folds anew: some seconds' work, so that no message is held for long."""
+SECONDS_PER_SWEEP_MAX = 4.0
+"""How long one sweep goes on; what is left is for the next, and for those that run beside it."""
 
 
 def build_sweeps(
@@ -39,9 +41,12 @@ def build_sweeps(
     """Return the sweeps by the names of their ticks."""
 
     def streaks(now: datetime) -> Mapping[str, int]:
-        done = sweep_streaks(
-            engine, rulebooks, now, users_max=USERS_PER_SWEEP_MAX, touched=projector.wake
-        )
+        began = time.monotonic()
+        done = 0
+        for users in sweep_streaks(engine, rulebooks, now, touched=projector.wake):
+            done += users
+            if time.monotonic() > began + SECONDS_PER_SWEEP_MAX:
+                break
         return {"users": done}
 
     def recompute(now: datetime) -> Mapping[str, int]:

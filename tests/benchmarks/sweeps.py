@@ -93,7 +93,7 @@ def _sweep(database_url: str) -> int:
     collect_rarely()
     engine = open_engine(database_url)
     try:
-        return sweep_streaks(engine, Rulebooks(), LOST_AT)
+        return sum(sweep_streaks(engine, Rulebooks(), LOST_AT))
     finally:
         engine.dispose()
 

@@ -182,7 +182,7 @@ class Sweeper:
             self.sweep(now)
 
     def sweep(self, now: datetime) -> None:
-        sweep_streaks(self.engine, RULEBOOKS, now)
+        sum(sweep_streaks(self.engine, RULEBOOKS, now))
 
 
 class Comparison:
@@ -228,11 +228,11 @@ def test_at_every_hour_of_a_year_what_is_read_is_what_an_uninterrupted_run_has_s
             if arrived:
                 for engine in (steady, broken):
                     put_events(engine, arrived, now=now, imported=False, rulebooks=RULEBOOKS)
-            sweep_streaks(steady, RULEBOOKS, now)
+            sum(sweep_streaks(steady, RULEBOOKS, now))
             sweeper.ring(now)
             comparison.compare(now)
     for engine in (steady, broken):
-        sweep_streaks(engine, RULEBOOKS, START + timedelta(days=400))
+        sum(sweep_streaks(engine, RULEBOOKS, START + timedelta(days=400)))
     must_equal(dump_state(broken), dump_state(steady))
     verified = Verified()
     verify_users(broken, RULEBOOKS, verified)

@@ -91,7 +91,7 @@ def live(engine: Engine, *events: Raw, hour: int = 13) -> None:
 
 
 def pass_time(engine: Engine, rankings: Rankings, now: object) -> int:
-    sweep_streaks(engine, RULEBOOKS, now)  # type: ignore[arg-type]
+    sum(sweep_streaks(engine, RULEBOOKS, now))  # type: ignore[arg-type]
     project_rankings(engine, rankings, RULEBOOKS)
     return finalize_due_runs(engine, RULEBOOKS, rankings, now)  # type: ignore[arg-type]
 
@@ -149,7 +149,7 @@ def test_a_record_is_what_postgres_ranks_on_every_board_s43_s44_s45_s48(
     )
     segments = ["all", "country=FR,plan=pro", "country=DE,plan=free"]
     segments.append("country=S%C3%A3o%20Tom%C3%A9,plan=pro")
-    sweep_streaks(engine, RULEBOOKS, FINAL_AT)
+    sum(sweep_streaks(engine, RULEBOOKS, FINAL_AT))
     expected = {name: show(engine, rankings, name, source=Source.POSTGRES) for name in segments}
     day = {"leaderboard": "pros", "run": "2026-11-05"}
     of_pros = show(engine, rankings, source=Source.POSTGRES, **day)
@@ -255,7 +255,7 @@ def test_a_final_boards_keys_expire_and_nothing_brings_them_back(
 
 def test_sweeps_side_by_side_finalise_a_run_once(engine: Engine, rankings: Rankings) -> None:
     put_crowd(engine, 20)
-    sweep_streaks(engine, RULEBOOKS, FINAL_AT)
+    sum(sweep_streaks(engine, RULEBOOKS, FINAL_AT))
     with ThreadPoolExecutor(4) as threads:
         done = threads.map(
             lambda _: finalize_due_runs(engine, RULEBOOKS, rankings, FINAL_AT), range(4)

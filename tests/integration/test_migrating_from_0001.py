@@ -200,7 +200,7 @@ def test_events_stay_as_they_are_and_zones_become_facts_s1(migrated: Engine) -> 
 def test_recomputing_comes_to_what_the_facts_come_to(migrated: Engine, told_anew: Engine) -> None:
     assert recompute_stale(migrated, Rulebooks(), NOW) == len(EVERYONE)
     assert recompute_stale(migrated, Rulebooks(), NOW) == 0
-    sweep_streaks(told_anew, Rulebooks(), NOW)
+    sum(sweep_streaks(told_anew, Rulebooks(), NOW))
     _must_equal(migrated, told_anew)
     for segment in ("all", "country=JP", "country=FR"):
         board = read_leaderboard(migrated, "runs", segment=segment)
@@ -212,7 +212,7 @@ def test_a_user_who_does_something_is_folded_and_the_event_has_the_date_of_the_z
 ) -> None:
     for engine in (migrated, told_anew):
         assert put_events(engine, AFTERWARDS).outcomes[Outcome.APPLIED] == len(AFTERWARDS)
-        sweep_streaks(engine, Rulebooks(), NOW)
+        sum(sweep_streaks(engine, Rulebooks(), NOW))
     touched = {event["user_id"] for event in AFTERWARDS}
     assert read_states(migrated).keys() == touched
     new = {

@@ -88,7 +88,7 @@ def live(engine: Engine, user_id: str, at: datetime, received_at: datetime | Non
 
 
 def sweep(engine: Engine, now: datetime) -> int:
-    return sweep_streaks(engine, Rulebooks(), now)
+    return sum(sweep_streaks(engine, Rulebooks(), now))
 
 
 def notices(engine: Engine) -> list[tuple[str, str, bool]]:

@@ -55,7 +55,7 @@ def _project(
         for board, found in touch.scores.items():
             if (board.leaderboard, board.since) in in_force:
                 scores.setdefault(board, {}).update(found)
-    names = {(board.leaderboard, board.since, board.run) for board in scores}
+    names = {(board.leaderboard, board.since, board.run) for board in scores if board.run != ALL}
     final = statements.find_finalized(connection, names) if names else set()
     for board in [one for one in scores if (one.leaderboard, one.since, one.run) in final]:
         del scores[board]  # what is read of it is the record

@@ -97,7 +97,7 @@ def show_leaderboard(
 
 
 def list_runs(engine: Engine, leaderboard: str, now: datetime) -> list[dict[str, Any]]:
-    """Return the runs of a leaderboard with scores, oldest first. Raises NoSuchBoard, NoProgram."""
+    """Return the opened runs of a leaderboard, oldest first. Raises NoSuchBoard, NoProgram."""
     with engine.connect() as connection:
         rule = find_leaderboard(Rulebooks().current(connection), leaderboard)
         if rule.runs.period is RunPeriod.ALL:
@@ -108,10 +108,10 @@ def list_runs(engine: Engine, leaderboard: str, now: datetime) -> list[dict[str,
         ]
 
 
-def _shape(run: str, phase: Phase, stored: StoredRun | None = None) -> dict[str, Any]:
+def _shape(run: str, status: Phase, stored: StoredRun | None = None) -> dict[str, Any]:
     return {
         "run": run,
-        "status": phase.value,
+        "status": status.value,
         "opens_at": stored.opens_at if stored else None,
         "closes_at": stored.closes_at if stored else None,
         "final_at": stored.final_at if stored else None,

@@ -17,7 +17,7 @@ from models.folding import fold_ledger
 from models.rankings import Rankings
 from models.rulebooks import Rulebooks
 from models.rules.boards import BoardRule, score_of
-from models.rules.effects import Effects, NoticeKind
+from models.rules.effects import NOT_FOLDED, Effects
 from models.rules.fold import advance
 from models.rules.rankings import ALL, Board, Score, Scores, rank
 from models.rules.rulebook import Rules
@@ -185,15 +185,12 @@ def _differing(
                 "stored": repr(getattr(state, name)),
                 "recomputed": repr(getattr(folded, name)),
             }
+    not_folded = {kind.value for kind in NOT_FOLDED}
     for table, rows in decided.items():
-        kept = [row for row in stored.get(table, []) if row[0] not in _NOT_FOLDED]
+        kept = [row for row in stored.get(table, []) if row[0] not in not_folded]
         if sorted(kept, key=repr) != sorted(rows, key=repr):
             return {"differs": table, **_first_difference(rows, kept)}
     return {}
-
-
-# What tells of the order in which facts came, or of what others did, no fold of a user knows.
-_NOT_FOLDED = {NoticeKind.CORRECTION.value, NoticeKind.LEADERBOARD_FINISHED.value}
 
 
 def _first_difference(expected: Iterable[Any], found: Iterable[Any]) -> dict[str, Any]:

@@ -52,10 +52,10 @@ class _Folded:
 
     state: UserState
     effects: Effects
-    placement: Placement | None
-    before: Mapping[str, Reading]
-    silent: bool
-    anew: bool
+    placement: Placement | None = None
+    before: Mapping[str, Reading] = field(default_factory=dict)
+    silent: bool = False
+    anew: bool = False
     cut: list[StoredRun] = field(default_factory=list)
 
 
@@ -112,12 +112,7 @@ def pass_time(connection: Connection, rules: Rules, users: Users, now: datetime)
     folded = {}
     for user_id in current:
         one = folded[user_id] = _Folded(
-            state=users.states[user_id],
-            effects=Effects(encode=encode_state),
-            placement=None,
-            before={},
-            silent=False,
-            anew=False,
+            state=users.states[user_id], effects=Effects(encode=encode_state)
         )
         advance(one.state, now, rules, one.effects)
     return _put(connection, rules, users, folded, {}, now) or touched

@@ -64,6 +64,13 @@ def database_url(postgres_url: str, _embedded_template: str) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture
+def second_database_url(postgres_url: str, _embedded_template: str) -> Iterator[str]:
+    """Another one beside `database_url`."""
+    with servers.fresh_database(postgres_url, template=_embedded_template) as url:
+        yield url
+
+
 @pytest.fixture(scope="session")
 def _running_template() -> Iterator[str]:
     servers.require_postgres(servers.RUNNING_POSTGRES_URL)

@@ -33,6 +33,10 @@ class NoticeKind(Enum):
     """It tells of the record of a run, which stays what it is."""
 
 
+NOT_FOLDED = frozenset({NoticeKind.CORRECTION, NoticeKind.LEADERBOARD_FINISHED})
+"""What they tell is not decided by a fold of the user's facts alone."""
+
+
 class Decided(NamedTuple):
     """An entry of the ledger, when it was decided, and its number among those of that instant."""
 

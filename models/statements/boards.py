@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, func, insert, select
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select
 
 from models.rules.rankings import Board, Score, Scores
 from models.statements.rows import arrays, given_columns, insert_given, match_given, one_of
@@ -28,6 +28,8 @@ Ends = tuple[datetime, datetime, datetime]
 
 _RUN_NAME = ("leaderboard", "since", "run")
 _RUN_COLUMNS = (*_RUN_NAME, "opens_at", "closes_at", "final_at")
+IS_NAMED = and_(*[runs.c[name] == bindparam(name) for name in _RUN_NAME])
+"""Whether a run has the name that `named` makes parameters of."""
 _asked = given_columns(runs, *_RUN_NAME)
 _RUN_IDS = select(runs).join(_asked, match_given(runs, _asked, *_RUN_NAME))
 _ADD_RUNS = insert_given(runs, *_RUN_COLUMNS).on_conflict_do_nothing()
@@ -45,7 +47,7 @@ _RUNS_OF = (
 _SCORES_OF = (
     select(run_scores.c.user_id, run_scores.c.score, run_scores.c.reached_at)
     .join(runs, runs.c.run_id == run_scores.c.run_id)
-    .where(*[runs.c[name] == bindparam(name) for name in _RUN_NAME])
+    .where(IS_NAMED)
 )
 _SCORES_OF_USERS = (
     select(runs, run_scores.c.user_id, run_scores.c.score, run_scores.c.reached_at)
@@ -74,7 +76,7 @@ _DECODER = msgspec.json.Decoder(BoardScores)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredRun:
-    """A run that somebody has a score in."""
+    """A run that was opened, ahead or by the first score in it."""
 
     run_id: int
     leaderboard: str
@@ -102,6 +104,11 @@ class Touch:
     touch_id: int
     scores: Mapping[Board, Scores]
     user_ids: Sequence[str]
+
+
+def named(name: RunName) -> dict[str, object]:
+    """Return the parameters of a statement about one run."""
+    return dict(zip(_RUN_NAME, name, strict=True))
 
 
 def number_runs(
@@ -137,14 +144,14 @@ def find_finalized(connection: Connection, names: Iterable[RunName]) -> set[RunN
 
 
 def list_runs(connection: Connection, leaderboard: str, since: int) -> list[StoredRun]:
-    """Return the runs of a leaderboard in which there are scores, oldest first."""
+    """Return the runs of a leaderboard that were opened, oldest first."""
     asked = {"leaderboard": leaderboard, "since": since}
     return [StoredRun(**row) for row in connection.execute(_RUNS_OF, asked).mappings()]
 
 
 def read_scores(connection: Connection, name: RunName) -> Iterator[tuple[str, Score]]:
     """Yield everyone's score in a run, in no order."""
-    for row in connection.execute(_SCORES_OF, dict(zip(_RUN_NAME, name, strict=True))):
+    for row in connection.execute(_SCORES_OF, named(name)):
         yield row.user_id, Score(row.score, row.reached_at)
 
 

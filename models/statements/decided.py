@@ -28,6 +28,7 @@ from sqlalchemy import (
 )
 
 from models.rules.effects import (
+    NOT_FOLDED,
     Checkpoint,
     Completed,
     Decided,
@@ -101,10 +102,7 @@ def _cut(table: Table, column: str = "decided_at") -> Any:
     )
 
 
-# Of the others what they tell is not decided by a fold alone.
-_IS_DECIDED = notices.c.kind.not_in(
-    [NoticeKind.CORRECTION.value, NoticeKind.LEADERBOARD_FINISHED.value]
-)
+_IS_DECIDED = notices.c.kind.not_in(sorted(kind.value for kind in NOT_FOLDED))
 
 _DROP_CHECKPOINTS = delete(checkpoints).where(
     and_(checkpoints.c.user_id == _after.c.user_id, checkpoints.c.as_of >= _after.c.instant)

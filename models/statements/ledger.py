@@ -86,6 +86,8 @@ _FACTS_OF_USER = _FACTS.where(user_facts.c.user_id == bindparam("user_id")).orde
 LAST = datetime.max.replace(tzinfo=UTC)
 PAUSE = "pause"
 """The kind of a pause."""
+SUSPENSION = "suspension"
+"""The kind of a suspension, and of its end."""
 TOLD = "told"
 """The kind of what was told about a user."""
 
@@ -284,7 +286,7 @@ def _body(fact: OperatorFact) -> tuple[str, dict[str, Any]]:
         case Completion():
             return "completion", {"achievement": fact.achievement}
         case Suspension():
-            return "suspension", {"suspended": fact.suspended}
+            return SUSPENSION, {"suspended": fact.suspended}
 
 
 def _pause(row: Any) -> Pause:
@@ -296,6 +298,8 @@ def _pause(row: Any) -> Pause:
 
 def _fact(row: Any) -> Fact:
     at, fact_id, version, body = row.at, row.fact_id, row.program_version, row.body
+    if row.kind == SUSPENSION:
+        return Suspension(at, fact_id, version, body["suspended"])
     match row.kind:
         case "grant":
             return Grant(at, fact_id, version, body["streak"], body["freezes"])
@@ -305,6 +309,4 @@ def _fact(row: Any) -> Fact:
             return Adjustment(at, fact_id, version, body["points"], Decimal(body["amount"]))
         case "completion":
             return Completion(at, fact_id, version, body["achievement"])
-        case "suspension":
-            return Suspension(at, fact_id, version, body["suspended"])
     raise ValueError(f"user_facts has a row of kind {row.kind!r}, which this version does not know")

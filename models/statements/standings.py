@@ -33,8 +33,10 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from models.rules.effects import NoticeKind
 from models.rules.rankings import ALL, Standing
 from models.rules.segments import segment_name
-from models.statements.boards import RunName, StoredRun
+from models.statements.boards import IS_NAMED, RunName, StoredRun, named
+from models.statements.ledger import SUSPENSION
 from models.statements.rows import JsonText, arrays, given, one_of
+from models.statements.told import ATTRIBUTE
 from models.tables import (
     ID,
     INSTANT,
@@ -47,10 +49,6 @@ from models.tables import (
     users,
 )
 
-ATTRIBUTE = "attributes."
-"""What stands before an attribute's name among a user's fields."""
-SUSPENSION = "suspension"
-
 _DUE_RUNS = (
     select(runs)
     .where(runs.c.final_at <= bindparam("now"), runs.c.finalized_at.is_(None))
@@ -58,15 +56,7 @@ _DUE_RUNS = (
     .limit(1)
     .with_for_update(skip_locked=True)
 )
-_LOCK_RUN = (
-    select(runs)
-    .where(
-        runs.c.leaderboard == bindparam("leaderboard"),
-        runs.c.since == bindparam("since"),
-        runs.c.run == bindparam("run"),
-    )
-    .with_for_update()
-)
+_LOCK_RUN = select(runs).where(IS_NAMED).with_for_update()
 _IS_ANYONE_DUE = select(exists().where(users.c.due_at < bindparam("instant")))
 _MARK = (
     update(runs).where(runs.c.run_id == bindparam("of_run")).values(finalized_at=bindparam("at"))
@@ -178,15 +168,14 @@ _PAGE = _OF_BOARD.where(
 _OF_USERS = _OF_BOARD.where(one_of(final_standings.c.user_id, "user_ids")).order_by(
     final_standings.c.rank
 )
-_FINAL_RUN = select(runs).where(
-    *(runs.c[name] == bindparam(name) for name in ("leaderboard", "since", "run")),
-    runs.c.finalized_at.is_not(None),
+_FINAL_RUN = select(runs).where(IS_NAMED, runs.c.finalized_at.is_not(None))
+_listed = (
+    select(final_standings)
+    .where(final_standings.c.run_id == bindparam("run_id"), final_standings.c.segment == ALL)
+    .cte("listed")
 )
-_listed = select(final_standings).where(
-    final_standings.c.run_id == bindparam("run_id"), final_standings.c.segment == ALL
-).cte("listed")  # fmt: skip
 _scored = select(run_scores).where(run_scores.c.run_id == bindparam("run_id")).cte("scored")
-# A score that came, went or changed after the record was written.
+# A score that came or changed after the record was written.
 _LATE = (
     select(
         _scored.c.user_id,
@@ -211,8 +200,8 @@ def lock_due_run(connection: Connection, now: datetime) -> StoredRun | None:
 
 
 def lock_run(connection: Connection, name: RunName) -> StoredRun | None:
-    """Lock a run, and wait for whoever holds it; None where nobody has a score in it."""
-    row = connection.execute(_LOCK_RUN, _named(name)).mappings().first()
+    """Lock a run, and wait for whoever holds it; None where it was never opened."""
+    row = connection.execute(_LOCK_RUN, named(name)).mappings().first()
     return StoredRun(**row) if row else None
 
 
@@ -254,7 +243,7 @@ def write_final(
 
 def find_final(connection: Connection, name: RunName) -> StoredRun | None:
     """Return a run whose record is written, None for any other."""
-    row = connection.execute(_FINAL_RUN, _named(name)).mappings().first()
+    row = connection.execute(_FINAL_RUN, named(name)).mappings().first()
     return StoredRun(**row) if row else None
 
 
@@ -296,10 +285,6 @@ def _name_segments(
         if None not in values.values():
             found[_json(attributes)] = segment_name(values)
     return found
-
-
-def _named(name: RunName) -> dict[str, object]:
-    return dict(zip(("leaderboard", "since", "run"), name, strict=True))
 
 
 def _json(value: object) -> str:

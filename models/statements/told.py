@@ -12,6 +12,9 @@ from models.statements.rows import arrays, insert_given
 from models.tables import user_fields
 from streakline.contract import UserFields
 
+ATTRIBUTE = "attributes."
+"""What stands before an attribute's name among a user's fields."""
+
 _TELL = insert_given(user_fields, "user_id", "field", "value", "told_at")
 _TELL_LATEST = _TELL.on_conflict_do_update(
     index_elements=["user_id", "field"],
@@ -48,4 +51,4 @@ def _field_values(fields: UserFields) -> Iterable[tuple[str, str]]:
     if fields.name is not None:
         yield "name", fields.name
     for name, value in fields.attributes.items():
-        yield f"attributes.{name}", value
+        yield f"{ATTRIBUTE}{name}", value

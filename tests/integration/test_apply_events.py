@@ -40,7 +40,6 @@ from tests.applying import (
     read_states,
     read_table,
 )
-from tests.servers import fresh_database
 
 Raw = dict[str, Any]
 
@@ -67,13 +66,6 @@ LANGUAGE_APP = Path(__file__).parents[3] / "shared" / "programs" / "language-app
 needs_language_app = pytest.mark.skipif(
     not LANGUAGE_APP.is_file(), reason="../shared/programs/language-app.toml is not here"
 )
-
-
-@pytest.fixture
-def second_database_url(postgres_url: str, _embedded_template: str) -> Iterator[str]:
-    """Another fresh, migrated database beside `database_url`."""
-    with fresh_database(postgres_url, template=_embedded_template) as url:
-        yield url
 
 
 def test_an_import_from_before_the_calendar_does_not_fail_the_batch_s17(database_url: str) -> None:

@@ -27,7 +27,6 @@ from tests.applying import (
     read_table,
 )
 from tests.folding import november
-from tests.servers import fresh_database
 
 PROGRAM = """
 [app]
@@ -68,12 +67,9 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def other(postgres_url: str, _embedded_template: str) -> Iterator[Engine]:
+def other(second_database_url: str) -> Iterator[Engine]:
     """A second database with the same program."""
-    with (
-        fresh_database(postgres_url, template=_embedded_template) as url,
-        opened(url) as engine,
-    ):
+    with opened(second_database_url) as engine:
         put_program(engine, PROGRAM, november(1))
         yield engine
 

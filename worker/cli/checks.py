@@ -16,11 +16,11 @@ from worker.cli.console import (
     NO,
     Json,
     err,
-    fail,
     open_console_runtime,
     out,
     print_json,
     read_when,
+    refuse,
 )
 from worker.cli.orders import UserId
 from worker.clock import utc_now
@@ -84,9 +84,7 @@ def explain(
         except explaining.Unexplained as error:
             found, reason = None, str(error)
     if found is None:
-        if as_json:
-            print_json({"error": reason})
-        fail(str(reason), NO)
+        refuse(str(reason), as_json)
     if as_json:
         print_json(found)
     else:

@@ -61,6 +61,13 @@ def fail(reason: str, code: int = WRONG_USE) -> NoReturn:
     raise typer.Exit(code)
 
 
+def refuse(reason: str, as_json: bool) -> NoReturn:
+    """End the command with the answer no and the reason, as JSON too where that is asked for."""
+    if as_json:
+        print_json({"error": reason})
+    fail(reason, NO)
+
+
 def explain(error: Exception) -> str | None:
     """Return what to tell a person about an error that is no bug of ours, without passwords."""
     if isinstance(error, (StreaklineError, ProgramError, NoProgram)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -21,13 +21,12 @@ from jobs.show_leaderboard import (
 )
 from streakline.contract import decimal_text
 from worker.cli.console import (
-    NO,
     Json,
-    fail,
     open_console_runtime,
     out,
     print_json,
     read_attributes,
+    refuse,
 )
 from worker.clock import utc_now
 
@@ -66,7 +65,7 @@ def show(
         try:
             page = show_leaderboard(runtime.engine, runtime.rankings, wanted, source, utc_now())
         except NoSuchBoard as error:
-            _refuse(error, as_json)
+            refuse(str(error), as_json)
     if as_json:
         print_json(_shape(page))
     else:
@@ -85,7 +84,7 @@ def late(
         try:
             found = list_late(runtime.engine, key, run, limit)
         except NoSuchBoard as error:
-            _refuse(error, as_json)
+            refuse(str(error), as_json)
     if as_json:
         print_json({"leaderboard": key, "run": run, "late": found})
         return
@@ -114,9 +113,9 @@ def finalize(
             name = (rule.name, rule.since, run)
             now = utc_now()
             if not finalize_run(runtime.engine, runtime.rulebooks, runtime.rankings, name, now):
-                raise NoSuchBoard(f"{key} has no run {run!r} in which anybody has a score")
+                raise NoSuchBoard(f"{key} has no run {run!r} that was opened")
         except (NoSuchBoard, NotOver) as error:
-            _refuse(error, as_json)
+            refuse(str(error), as_json)
     if as_json:
         print_json({"leaderboard": key, "run": run, "status": "final"})
     else:
@@ -133,7 +132,7 @@ def runs(
         try:
             found = list_runs(runtime.engine, key, utc_now())
         except NoSuchBoard as error:
-            _refuse(error, as_json)
+            refuse(str(error), as_json)
     if as_json:
         print_json({"leaderboard": key, "runs": found})
         return
@@ -185,9 +184,3 @@ def _shape(page: Page) -> dict[str, object]:
             for standing in page.standings
         ],
     }
-
-
-def _refuse(error: Exception, as_json: bool) -> NoReturn:
-    if as_json:
-        print_json({"error": str(error)})
-    fail(str(error), NO)

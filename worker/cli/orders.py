@@ -11,7 +11,7 @@ import typer
 
 from jobs.change_users import NotPossible, Order, find_users
 from jobs.show_user import show_user
-from worker.cli.console import NO, fail, open_console_runtime, out, print_json
+from worker.cli.console import open_console_runtime, out, print_json, refuse
 from worker.cli.user_table import user_table
 from worker.clock import utc_now
 from worker.runtime import Runtime
@@ -69,6 +69,4 @@ def _ordering(reason: str, by: str | None, as_json: bool) -> Iterator[tuple[Runt
         try:
             yield runtime, order
         except NotPossible as error:
-            if as_json:
-                print_json({"error": str(error)})
-            fail(str(error), NO)
+            refuse(str(error), as_json)

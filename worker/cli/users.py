@@ -11,7 +11,6 @@ from jobs.show_user import show_user
 from streakline.contract import UserFields
 from streakline.errors import InvalidEvent
 from worker.cli.console import (
-    NO,
     Json,
     fail,
     open_console_runtime,
@@ -19,6 +18,7 @@ from worker.cli.console import (
     print_json,
     read_attributes,
     read_when,
+    refuse,
 )
 from worker.cli.orders import By, Reason, UserId, change_one
 from worker.cli.user_table import user_table
@@ -40,10 +40,8 @@ def show(
     with open_console_runtime() as runtime:
         found = show_user(runtime.engine, runtime.rankings, user_id, utc_now(), instant)
     if found is None:
-        reason = f"no user {user_id!r} was ever seen" + (f" by {as_of}" if as_of else "")
-        if as_json:
-            print_json({"error": reason})
-        fail(reason, NO)
+        by = f" by {as_of}" if as_of else ""
+        refuse(f"no user {user_id!r} was ever seen{by}", as_json)
     if as_json:
         print_json(found)
     else:

@@ -8,12 +8,15 @@ the data and to the programs, so a directory above them that it cannot pass is o
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import shutil
 import stat
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -97,11 +100,22 @@ def _system_user() -> pwd.struct_passwd | None:
     try:
         return pwd.getpwnam(SYSTEM_USER)
     except KeyError:
-        _make_system_user()
-        return pwd.getpwnam(SYSTEM_USER)
+        with _alone():
+            return _make_system_user()
 
 
-def _make_system_user() -> None:
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Hold off other processes that make the user: of several at once, useradd makes several."""
+    directory = os.open("/etc", os.O_RDONLY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
+
+
+def _make_system_user() -> pwd.struct_passwd:
     useradd = shutil.which("useradd", path=f"{os.defpath}:/usr/sbin:/sbin")
     way_out = (
         f"Postgres refuses to run as root, and the system user {SYSTEM_USER} cannot be made{{}}: "
@@ -117,3 +131,4 @@ def _make_system_user() -> None:
     )
     if run.returncode not in {0, 9}:  # 9: another process has just made it
         raise EmbeddedServerError(way_out.format(f" ({run.stderr.strip()})"))
+    return pwd.getpwnam(SYSTEM_USER)

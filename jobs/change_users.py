@@ -34,7 +34,7 @@ from models.statements import decided as decided_statements
 from models.statements import ledger as ledger_statements
 from models.statements import told as told_statements
 from models.statements import users as user_statements
-from models.statements.ledger import OperatorFact, StoredFact, operator_fact, told_fact
+from models.statements.ledger import FactKind, OperatorFact, StoredFact, operator_fact, told_fact
 from models.statements.users import Users, decode_state, encode_state
 from streakline.contract import UserFields, nearest
 
@@ -341,15 +341,15 @@ def _restoration(user: _User, rule: StreakRule, now: datetime) -> Pause:
     first = next_period(ended.ended_on, rule.period)
     last = last_date(previous_period(following, rule.period), rule.period)
     resets = [
-        row
-        for row in ledger_statements.read_facts_of(user.connection, user.user_id)
-        if row["kind"] == "reset"
-        and row["body"]["streak"] == rule.name
-        and row["at"] >= _begins_at(ended.ended_on)
-        and row["fact_id"] not in state.told.voided
+        order
+        for order in ledger_statements.read_orders(user.connection, user.user_id)
+        if order.kind == FactKind.RESET
+        and order.body["streak"] == rule.name
+        and order.at >= _begins_at(ended.ended_on)
+        and order.fact_id not in state.told.voided
     ]
-    at = min([_begins_at(first), *(row["at"] for row in resets)])
-    ids = tuple(sorted(row["fact_id"] for row in resets))
+    at = min([_begins_at(first), *(order.at for order in resets)])
+    ids = tuple(sorted(order.fact_id for order in resets))
     return Pause(at, _new_id(), first, last, rule.name, ids)
 
 

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection, Engine
 
 from models.rankings import Rankings
 from models.rulebooks import Rulebooks
-from models.rules.boards import BoardRule, score_of
+from models.rules.boards import BoardRule
 from models.rules.calendar import local_date
-from models.rules.rankings import ALL, Board, Score, Standing, rank
+from models.rules.rankings import ALL, Board, Standing, rank
 from models.rules.rulebook import Rules
 from models.rules.runs import Phase, Run, RunPeriod, phase, run_at, run_named
 from models.rules.segments import segment_name
+from models.scores import read_board
 from models.statements import boards as statements
 from models.statements import standings as standing_statements
-from models.statements import users as user_statements
 from models.statements.boards import StoredRun
 from streakline.contract import nearest
-
-USERS_AT_ONCE = 5_000
 
 
 class Source(Enum):
@@ -235,22 +232,3 @@ def _rank(connection: Connection, rules: Rules, rule: BoardRule, board: Board) -
     """Rank everyone by what Postgres holds; a million users take a while."""
     scores = dict(read_board(connection, rules, rule, board))
     return rank(scores, ascending=board.ascending)
-
-
-def read_board(
-    connection: Connection, rules: Rules, rule: BoardRule, board: Board
-) -> Iterator[tuple[str, Score]]:
-    """Yield everyone's score on a board, as Postgres holds it, in no order."""
-    if rule.runs.period is RunPeriod.ALL:
-        for user_id, state in user_statements.stream_states(connection, rules.stamp):
-            score = score_of(rule, state, ALL)
-            placed = rule.segments(state.told.now(), state.suspended)
-            if score is not None and board.segment in placed:
-                yield user_id, score
-        return
-    scores = statements.read_scores(connection, (rule.name, rule.since, board.run))
-    while some := dict(islice(scores, USERS_AT_ONCE)):
-        users = user_statements.read_users(connection, some, rules.stamp)
-        for user_id, state in users.states.items():
-            if board.segment in rule.segments(state.told.now(), state.suspended):
-                yield user_id, some[user_id]

@@ -16,7 +16,7 @@ from sqlalchemy import Engine, Row, Table, select
 
 from jobs.apply_events import Applied, Kind, Received, apply_events
 from jobs.apply_program import ProgramApplied, apply_program
-from jobs.show_leaderboard import find_leaderboard, read_board
+from jobs.show_leaderboard import find_leaderboard
 from models import tables
 from models.database import open_engine
 from models.program import load_program
@@ -26,6 +26,7 @@ from models.rules.effects import NoticeKind
 from models.rules.rankings import ALL, Board, Standing, rank
 from models.rules.rulebook import Rules
 from models.rules.state import UserState
+from models.scores import read_board
 from models.statements import users as user_statements
 
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)

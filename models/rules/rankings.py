@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import insort
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -46,19 +47,73 @@ class Standing:
     reached_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """How a user's standing comes about.
+
+    `better` have a better score; `earlier` have the same score and come first by the instant or by
+    id. `ahead` are the nearest of them, best first.
+    """
+
+    own: Standing
+    participants: int
+    better: int
+    earlier: int
+    ahead: Sequence[Standing]
+
+
 def rank(scores: Scores, *, ascending: bool) -> list[Standing]:
     """Return the standings of a whole board, best first; instants are cut to the second (S44)."""
-    placed = [
-        (score.score if ascending else -score.score, score.reached_at.replace(microsecond=0), user)
-        for user, score in scores.items()
-        if score is not None
-    ]
-    return [
-        Standing(
-            rank=place,
-            user_id=user_id,
-            score=sort_score if ascending else -sort_score,
-            reached_at=reached_at,
-        )
-        for place, (sort_score, reached_at, user_id) in enumerate(sorted(placed), start=1)
-    ]
+    placed = sorted(
+        _key(user_id, score, ascending) for user_id, score in scores.items() if score is not None
+    )
+    return [_standing(place, key, ascending) for place, key in enumerate(placed, start=1)]
+
+
+def place(
+    user_id: str,
+    own: Score,
+    others: Iterable[tuple[str, Score]],
+    *,
+    ascending: bool,
+    neighbours: int,
+) -> Place:
+    """Return the place of one user among the others of a board, who come in any order."""
+    mine = _key(user_id, own, ascending)
+    better = earlier = participants = 0
+    nearest: list[_Key] = []
+    for other, score in others:
+        if other == user_id:
+            continue
+        participants += 1
+        key = _key(other, score, ascending)
+        if key < mine:
+            better += key[0] < mine[0]
+            earlier += key[0] == mine[0]
+            insort(nearest, key)
+            del nearest[:-neighbours]
+    rank = better + earlier + 1
+    return Place(
+        own=_standing(rank, mine, ascending),
+        participants=participants + 1,
+        better=better,
+        earlier=earlier,
+        ahead=[
+            _standing(first, key, ascending)
+            for first, key in enumerate(nearest, start=rank - len(nearest))
+        ],
+    )
+
+
+_Key = tuple[Decimal, datetime, str]
+
+
+def _key(user_id: str, score: Score, ascending: bool) -> _Key:
+    """Return what users of a board are sorted by."""
+    value = score.score if ascending else -score.score
+    return (value, score.reached_at.replace(microsecond=0), user_id)
+
+
+def _standing(rank: int, key: _Key, ascending: bool) -> Standing:
+    score = key[0] if ascending else -key[0]
+    return Standing(rank=rank, user_id=key[2], score=score, reached_at=key[1])

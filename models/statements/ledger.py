@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from enum import StrEnum
 from hashlib import blake2b
 from typing import Any
 
@@ -79,17 +80,27 @@ _DAY_TOTALS = (
     .join(_DAY, and_(match_given(events, _DAY, "user_id", "metric", "local_date"), _near))
     .group_by(events.c.user_id, events.c.metric, events.c.local_date)
 )
-_FACTS_OF_USER = _FACTS.where(user_facts.c.user_id == bindparam("user_id")).order_by(
-    user_facts.c.recorded_at, user_facts.c.fact_id
-)
+_ORDERS = _FACTS.where(
+    user_facts.c.user_id == bindparam("user_id"),
+    user_facts.c.actor.is_not(None),
+    user_facts.c.at <= bindparam("until"),
+    user_facts.c.recorded_at <= bindparam("until"),
+).order_by(user_facts.c.recorded_at, user_facts.c.fact_id)
 
 LAST = datetime.max.replace(tzinfo=UTC)
-PAUSE = "pause"
-"""The kind of a pause."""
-SUSPENSION = "suspension"
-"""The kind of a suspension, and of its end."""
-TOLD = "told"
-"""The kind of what was told about a user."""
+
+
+class FactKind(StrEnum):
+    """What facts that are no events say."""
+
+    TOLD = "told"
+    PAUSE = "pause"
+    GRANT = "grant"
+    RESET = "reset"
+    ADJUSTMENT = "adjustment"
+    COMPLETION = "completion"
+    SUSPENSION = "suspension"
+    """A user vanishes from rankings, or comes back."""
 
 
 OperatorFact = Pause | Grant | Reset | Adjustment | Completion | Suspension
@@ -144,7 +155,7 @@ def told_fact(
     return StoredFact(
         user_id=user_id,
         fact_id=blake2b(content, digest_size=16).hexdigest(),
-        kind=TOLD,
+        kind=FactKind.TOLD,
         at=told.at,
         body=body,
         program_version=program_version,
@@ -216,7 +227,7 @@ def read_after(
         if row.tz is not None or row.user_attributes is not None:
             ledger.told.append(Told(row.occurred_at, row.tz, row.user_attributes or {}))
     for row in connection.execute(_FACTS_OF, asked):
-        known = row.at <= until and (row.kind == TOLD or row.recorded_at <= until)
+        known = row.at <= until and (row.kind == FactKind.TOLD or row.recorded_at <= until)
         if known and row.at > instants[row.user_id]:
             _take(ledgers[row.user_id], row)
     for ledger in ledgers.values():
@@ -224,11 +235,12 @@ def read_after(
     return ledgers
 
 
-def read_facts_of(connection: Connection, user_id: str) -> Sequence[Mapping[str, Any]]:
-    """Return a user's facts that are no events, in the order in which they were recorded."""
-    return [
-        dict(row) for row in connection.execute(_FACTS_OF_USER, {"user_id": user_id}).mappings()
-    ]
+def read_orders(
+    connection: Connection, user_id: str, until: datetime = LAST
+) -> Sequence[StoredFact]:
+    """Return what operators did to a user, as a reader of `until` knew it, in that order."""
+    asked = {"user_id": user_id, "until": until}
+    return [StoredFact(**row) for row in connection.execute(_ORDERS, asked).mappings()]
 
 
 def read_day_totals(connection: Connection, days: Iterable[UserDay]) -> dict[UserDay, PeriodTotal]:
@@ -241,10 +253,10 @@ def read_day_totals(connection: Connection, days: Iterable[UserDay]) -> dict[Use
 
 
 def _take(ledger: Ledger, row: Any) -> None:
-    if row.kind == PAUSE:
+    if row.kind == FactKind.PAUSE:
         ledger.pauses.append(_pause(row))
         return
-    if row.kind != TOLD:
+    if row.kind != FactKind.TOLD:
         ledger.facts.append(_fact(row))
         return
     ledger.told.append(Told(row.at, row.body.get("tz"), row.body.get("attributes", {})))
@@ -276,17 +288,17 @@ def _body(fact: OperatorFact) -> tuple[str, dict[str, Any]]:
                 body["streak"] = fact.streak
             if fact.resets:
                 body["resets"] = list(fact.resets)
-            return PAUSE, body
+            return FactKind.PAUSE, body
         case Grant():
-            return "grant", {"streak": fact.streak, "freezes": fact.freezes}
+            return FactKind.GRANT, {"streak": fact.streak, "freezes": fact.freezes}
         case Reset():
-            return "reset", {"streak": fact.streak}
+            return FactKind.RESET, {"streak": fact.streak}
         case Adjustment():
-            return "adjustment", {"points": fact.points, "amount": str(fact.amount)}
+            return FactKind.ADJUSTMENT, {"points": fact.points, "amount": str(fact.amount)}
         case Completion():
-            return "completion", {"achievement": fact.achievement}
+            return FactKind.COMPLETION, {"achievement": fact.achievement}
         case Suspension():
-            return SUSPENSION, {"suspended": fact.suspended}
+            return FactKind.SUSPENSION, {"suspended": fact.suspended}
 
 
 def _pause(row: Any) -> Pause:
@@ -298,15 +310,15 @@ def _pause(row: Any) -> Pause:
 
 def _fact(row: Any) -> Fact:
     at, fact_id, version, body = row.at, row.fact_id, row.program_version, row.body
-    if row.kind == SUSPENSION:
-        return Suspension(at, fact_id, version, body["suspended"])
     match row.kind:
-        case "grant":
+        case FactKind.GRANT:
             return Grant(at, fact_id, version, body["streak"], body["freezes"])
-        case "reset":
+        case FactKind.RESET:
             return Reset(at, fact_id, version, body["streak"])
-        case "adjustment":
+        case FactKind.ADJUSTMENT:
             return Adjustment(at, fact_id, version, body["points"], Decimal(body["amount"]))
-        case "completion":
+        case FactKind.COMPLETION:
             return Completion(at, fact_id, version, body["achievement"])
+        case FactKind.SUSPENSION:
+            return Suspension(at, fact_id, version, body["suspended"])
     raise ValueError(f"user_facts has a row of kind {row.kind!r}, which this version does not know")

@@ -31,10 +31,10 @@ from sqlalchemy.dialects.postgresql import JSONB, distinct_on
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 
 from models.rules.effects import NoticeKind
-from models.rules.rankings import ALL, Standing
+from models.rules.rankings import ALL, Place, Standing
 from models.rules.segments import segment_name
 from models.statements.boards import IS_NAMED, RunName, StoredRun, named
-from models.statements.ledger import SUSPENSION
+from models.statements.ledger import FactKind
 from models.statements.rows import JsonText, arrays, given, one_of
 from models.statements.told import ATTRIBUTE
 from models.tables import (
@@ -67,7 +67,7 @@ _CUT = delete(final_standings).where(final_standings.c.run_id == bindparam("run_
 _latest_suspension = (
     select(user_facts.c.user_id, user_facts.c.body["suspended"].as_boolean().label("suspended"))
     .ext(distinct_on(user_facts.c.user_id))
-    .where(user_facts.c.kind == SUSPENSION)
+    .where(user_facts.c.kind == FactKind.SUSPENSION)
     .order_by(user_facts.c.user_id, user_facts.c.at.desc(), user_facts.c.fact_id.desc())
     .cte("latest_suspension")
 )
@@ -168,6 +168,29 @@ _PAGE = _OF_BOARD.where(
 _OF_USERS = _OF_BOARD.where(one_of(final_standings.c.user_id, "user_ids")).order_by(
     final_standings.c.rank
 )
+_own = final_standings.alias("own")
+_OF_USER = (
+    select(
+        _own,
+        select(func.max(final_standings.c.rank))
+        .where(
+            final_standings.c.run_id == _own.c.run_id, final_standings.c.segment == _own.c.segment
+        )
+        .scalar_subquery()
+        .label("participants"),
+        select(func.count())
+        .where(
+            final_standings.c.run_id == _own.c.run_id,
+            final_standings.c.segment == _own.c.segment,
+            final_standings.c.score == _own.c.score,
+            final_standings.c.rank < _own.c.rank,
+        )
+        .scalar_subquery()
+        .label("earlier"),
+    )
+    .where(_own.c.run_id == bindparam("run_id"), _own.c.user_id == bindparam("user_id"))
+    .order_by(_own.c.segment)
+)
 _FINAL_RUN = select(runs).where(IS_NAMED, runs.c.finalized_at.is_not(None))
 _listed = (
     select(final_standings)
@@ -267,6 +290,23 @@ def find_standings(
     """Return the standings of some users in a record, of those that have one."""
     asked = {"run_id": run_id, "segment": segment, "user_ids": list(user_ids)}
     return [_standing(row) for row in connection.execute(_OF_USERS, asked)]
+
+
+def find_places(
+    connection: Connection, run_id: int, user_id: str, neighbours: int
+) -> dict[str, Place]:
+    """Return how a user's standings in a record come about, by segment."""
+    asked = {"run_id": run_id, "user_id": user_id}
+    return {
+        row.segment: Place(
+            own=_standing(row),
+            participants=row.participants,
+            better=row.rank - 1 - row.earlier,
+            earlier=row.earlier,
+            ahead=read_final(connection, run_id, row.segment, row.rank - neighbours, row.rank - 1),
+        )
+        for row in connection.execute(_OF_USER, asked).all()
+    }
 
 
 def list_late(connection: Connection, run_id: int, limit: int) -> list[dict[str, Any]]:

@@ -554,6 +554,8 @@ def test_explain_derives_what_a_user_has_s37(school: School) -> None:
         assert shown.stdout.startswith(f"{found['what']} of ann: {value}\n")
         for column in found["steps"][0] if found["steps"] else ():
             assert column.replace("_", " ") in shown.stdout, what
+        for one in found.get("standings", ()):
+            assert f"  rank {one['rank']} of {one['participants']} in " in shown.stdout, what
 
 
 def test_explain_says_what_there_is_to_explain_s37(school: School) -> None:

@@ -7,15 +7,17 @@ in `test_runs`, segments in `test_segments`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from models.rules.boards import Aggregate, BoardKind, BoardRule, add_value, score_of
 from models.rules.facts import Adjustment, Fact, Reset, Suspension
-from models.rules.rankings import Score, rank
+from models.rules.rankings import Place, Score, place, rank
 from models.rules.runs import RunPeriod, RunRule, run_at
 from models.rules.state import RunScore, UserState
 from models.rules.timelines import Told
@@ -422,3 +424,36 @@ def test_where_a_user_stands_follows_from_attributes_and_suspension_s45_s48(
     score = score_of(found, folded.state, "all")
     assert score is not None
     assert plain(score.score) == "5"
+
+
+_NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+_users = st.text(alphabet="abc", min_size=1, max_size=3)
+_scores = st.builds(
+    Score,
+    st.integers(0, 3).map(Decimal),
+    st.integers(0, 3_000).map(lambda ms: _NOON + timedelta(milliseconds=ms)),
+)
+
+
+@given(scores=st.dictionaries(_users, _scores, min_size=1), ascending=st.booleans())
+def test_a_place_is_derived_as_the_whole_board_has_it_s44(
+    scores: dict[str, Score], ascending: bool
+) -> None:
+    standings = rank(scores, ascending=ascending)
+    for own in standings:
+        before = standings[: own.rank - 1]
+        better = [one for one in before if one.score != own.score]
+        found = place(
+            own.user_id,
+            scores[own.user_id],
+            scores.items(),
+            ascending=ascending,
+            neighbours=2,
+        )
+        assert found == Place(
+            own=own,
+            participants=len(standings),
+            better=len(better),
+            earlier=len(before) - len(better),
+            ahead=before[-2:],
+        )

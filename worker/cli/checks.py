@@ -11,6 +11,7 @@ from rich.table import Table
 from jobs import explain as explaining
 from jobs.recompute_users import recompute_stale, recompute_users
 from jobs.verify import Verified, count_users, every_id, verify_boards, verify_users
+from models.rules.segments import segment_name
 from streakline.contract import decimal_text, instant_text
 from worker.cli.console import (
     NO,
@@ -150,25 +151,40 @@ def _print_verified(verified: Verified) -> None:
 
 
 def _print_explained(found: dict[str, Any]) -> None:
+    shown_apart = {"user_id", "what", "steps", "value", "runs", "standings"}
     about = {
         name: value
         for name, value in found.items()
-        if name not in {"user_id", "what", "steps", "value", "runs"} and value not in (None, {}, [])
+        if name not in shown_apart and value not in (None, {}, [])
     }
     out.print(f"{found['what']} of {found['user_id']}: {_text(found['value'])}")
     for name, value in about.items():
         out.print(f"  {name}: {_text(value)}")
+    for standing in found.get("standings", ()):
+        _print_standing(standing)
     steps = found["steps"]
     if not steps:
         return
     table = Table()
-    for name in steps[0]:
+    columns = list(dict.fromkeys(name for step in steps for name in step))
+    for name in columns:
         table.add_column(name.replace("_", " "), overflow="fold")
     for step in steps[-STEPS_SHOWN:]:
-        table.add_row(*(_text(value) for value in step.values()))
+        table.add_row(*(_text(step.get(name)) for name in columns))
     if len(steps) > STEPS_SHOWN:
         out.print(f"  the last {STEPS_SHOWN} of {len(steps)} steps; all with --json")
     out.print(table)
+
+
+def _print_standing(standing: dict[str, Any]) -> None:
+    out.print(
+        f"  rank {standing['rank']} of {standing['participants']} "
+        f"in {segment_name(standing['segment'])}: {standing['better']} with a better score, "
+        f"{standing['earlier']} with the same one before"
+    )
+    for one in standing["ahead"]:
+        reached = instant_text(one["reached_at"])
+        out.print(f"    {one['rank']}. {one['user_id']}: {_text(one['score'])}, since {reached}")
 
 
 def _text(value: Any) -> str:

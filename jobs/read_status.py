@@ -14,11 +14,16 @@ from models.statements.events import Outcome
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What Postgres knows. `rankings_waiting` counts batches, once for each board they touched."""
+    """What Postgres knows.
+
+    `rankings_waiting` counts batches, once for each board they touched; the oldest was committed
+    about `rankings_waiting_since`.
+    """
 
     outcomes: Mapping[Outcome, int]
     dead_messages: int
     rankings_waiting: int
+    rankings_waiting_since: datetime | None
     last_ticks: Mapping[str, datetime]
 
 
@@ -29,5 +34,6 @@ def read_progress(engine: Engine) -> Progress:
             outcomes=events.read_counts(connection),
             dead_messages=messages.count_dead_messages(connection),
             rankings_waiting=boards.count_touches(connection),
+            rankings_waiting_since=boards.read_oldest_touch(connection),
             last_ticks=ticks.read_last_runs(connection),
         )

@@ -134,3 +134,10 @@ def _lacks(what: str) -> None:
     if os.environ.get("STREAKLINE_TEST_REQUIRE_SERVERS") == "1":
         pytest.fail(f"{what} (STREAKLINE_TEST_REQUIRE_SERVERS=1)")
     pytest.skip(what)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -56,9 +56,9 @@ class Stack:
     namespace: str
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def start(self, *words: str) -> subprocess.Popen[bytes]:
+    def start(self, *words: str, **environment: str) -> subprocess.Popen[bytes]:
         """Start a long-running process; it is stopped with the stack."""
-        process = subprocess.Popen(words, env=dict(self.environment))
+        process = subprocess.Popen(words, env={**self.environment, **environment})
         self.processes.append(process)
         return process
 

@@ -22,6 +22,15 @@ from streakline.errors import InvalidEvent
 from worker.broker import EVENTS_AT_ONCE_MAX, GatheringBroker
 from worker.clock import utc_now
 from worker.combining import Combiner
+from worker.metrics import (
+    APPLY_SECONDS,
+    BATCH_EVENTS,
+    BATCH_SECONDS,
+    EVENTS,
+    SWEEP_ITEMS,
+    SWEEP_SECONDS,
+    TICK_LATENESS_SECONDS,
+)
 from worker.projecting import Projector
 from worker.retries import MalformedMessage
 from worker.schedule import STALE_SLOTS, TICKS, Tick
@@ -45,11 +54,16 @@ def declare_actors(
     if isinstance(broker, GatheringBroker):
         broker.begun[EVENTS_QUEUE] = combiner.count_begun
 
+    def submit(kind: Kind, raw: Any, received_at: Any, *, imported: bool = False) -> None:
+        instant = _read_received_at(received_at)
+        combiner.submit(_decode(kind, raw, instant, imported=imported))
+        APPLY_SECONDS.observe((utc_now() - instant).total_seconds())
+
     def apply_events_actor(events: Any, received_at: Any, imported: bool = False) -> None:
-        combiner.submit(_decode(Kind.EVENT, events, received_at, imported=imported))
+        submit(Kind.EVENT, events, received_at, imported=imported)
 
     def identify_users_actor(users: Any, received_at: Any) -> None:
-        combiner.submit(_decode(Kind.USER, users, received_at))
+        submit(Kind.USER, users, received_at)
 
     def declare(name: str, queue: str, function: Callable[..., None]) -> None:
         actor(broker=broker, actor_name=name, queue_name=queue)(function)
@@ -64,10 +78,14 @@ def declare_actors(
 def _combine(engine: Engine, rulebooks: Rulebooks, projector: Projector) -> Combiner[Item]:
     def apply(items: list[Item], *, patient: bool) -> Sequence[Item]:
         left: Sequence[Item] = ()
-        if patient:
-            applied = apply_all(engine, rulebooks, items, utc_now())
-        else:
-            applied, left = apply_free(engine, rulebooks, items, utc_now())
+        BATCH_EVENTS.observe(len(items))
+        with BATCH_SECONDS.time():
+            if patient:
+                applied = apply_all(engine, rulebooks, items, utc_now())
+            else:
+                applied, left = apply_free(engine, rulebooks, items, utc_now())
+        for outcome, events in applied.outcomes.items():
+            EVENTS.labels(outcome.value).inc(events)
         if applied.touched:
             projector.wake()
         return left
@@ -75,17 +93,20 @@ def _combine(engine: Engine, rulebooks: Rulebooks, projector: Projector) -> Comb
     return Combiner(apply, items_max=EVENTS_AT_ONCE_MAX)
 
 
-def _decode(kind: Kind, items: Any, received_at: Any, *, imported: bool = False) -> list[Item]:
+def _decode(kind: Kind, items: Any, received_at: datetime, *, imported: bool) -> list[Item]:
     if not isinstance(items, list):
         raise MalformedMessage(f"carries {type(items).__name__} instead of a list")
-    try:
-        instant = read_instant("received_at", received_at)
-    except InvalidEvent as error:
-        raise MalformedMessage(str(error)) from None
     return decode(
-        Received(kind=kind, raw=item, received_at=instant, imported=imported is True)
+        Received(kind=kind, raw=item, received_at=received_at, imported=imported is True)
         for item in items
     )
+
+
+def _read_received_at(text: Any) -> datetime:
+    try:
+        return read_instant("received_at", text)
+    except InvalidEvent as error:
+        raise MalformedMessage(str(error)) from None
 
 
 def _answer(tick: Tick, engine: Engine, sweep: Sweep) -> Callable[[str], None]:
@@ -96,6 +117,10 @@ def _answer(tick: Tick, engine: Engine, sweep: Sweep) -> Callable[[str], None]:
         with engine.begin() as connection:
             claimed = claim_slot(connection, tick.name, instant)
         if claimed:
-            sweep(utc_now())
+            TICK_LATENESS_SECONDS.labels(tick.name).observe((utc_now() - instant).total_seconds())
+            with SWEEP_SECONDS.labels(tick.name).time():
+                done = sweep(utc_now())
+            for item, count in done.items():
+                SWEEP_ITEMS.labels(tick.name, item).observe(count)
 
     return answer

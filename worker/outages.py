@@ -1,12 +1,15 @@
-"""Telling an outage, which waiting cures, from a failure that would only repeat itself."""
+"""What an error means: an outage, which waiting cures, or a failure; and what people can do."""
 
 from __future__ import annotations
 
 import redis
 from dramatiq.errors import BrokerConnectionError
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 
+from models.program import ProgramError
 from models.rulebooks import NoProgram
+from streakline.addresses import without_password
+from streakline.errors import StreaklineError
 
 CONNECTION_STATES = ("08", "57P")
 """Classes of SQLSTATE: connection exceptions, and a server that shuts down or starts up."""
@@ -21,6 +24,20 @@ def is_outage(error: BaseException) -> bool:
         error,
         (NoProgram, BrokerConnectionError, redis.ConnectionError, redis.TimeoutError),
     )
+
+
+def reason_of(error: Exception) -> str | None:
+    """Return what to tell a person about an error that is no bug of ours, without passwords."""
+    if isinstance(error, (StreaklineError, ProgramError, NoProgram)):
+        return str(error)
+    if isinstance(error, DBAPIError) and is_outage(error):
+        reason = without_password(str(error.orig)).strip().splitlines()[0]
+        return f"Postgres cannot be reached ({reason}); check STREAKLINE_DATABASE_URL"
+    if isinstance(error, redis.RedisError):
+        return f"Redis does not answer ({error}); check STREAKLINE_REDIS_URL, STREAKLINE_BROKER_URL"
+    if isinstance(error, ProgrammingError) and "does not exist" in str(error.orig):
+        return "the database has no tables of ours, or old ones; run: streakline migrate"
+    return None
 
 
 def _is_connection_state(state: str | None) -> bool:

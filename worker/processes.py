@@ -74,7 +74,9 @@ def read_procfile(path: Path) -> tuple[Command, ...]:
 class Supervisor:
     """Runs commands, each as many times as `counts` says (once if it does not), until stopped.
 
-    `environment` is all that the processes see of one. `run` may be called once.
+    `environment` is all that the processes see of one, but for `ports`: a variable, and the port
+    that it names to the first process; to the second it names the one after it, and so on.
+    `run` may be called once.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Supervisor:
         *,
         environment: Mapping[str, str],
         counts: Mapping[str, int] | None = None,
+        ports: tuple[str, int] | None = None,
         grace_seconds: float = GRACE_SECONDS,
     ) -> None:
         """Raises ProcfileError: a count for a name that there is not."""
@@ -91,8 +94,8 @@ class Supervisor:
         # A SimpleQueue, because its put() may be called in a signal's handler at any moment.
         self._wishes: SimpleQueue[None] = SimpleQueue()
         self._children = [
-            _Child(name, command.words, dict(environment), self._stopping)
-            for name, command in _instances(commands, counts or {})
+            _Child(name, command.words, {**environment, **_port(ports, place)}, self._stopping)
+            for place, (name, command) in enumerate(_instances(commands, counts or {}))
         ]
 
     def run(self) -> None:
@@ -191,6 +194,10 @@ class _Child(Thread):
 def _kill_group(leader: int) -> None:
     with suppress(ProcessLookupError, PermissionError):  # macOS: PermissionError if only zombies
         os.killpg(leader, signal.SIGKILL)
+
+
+def _port(ports: tuple[str, int] | None, place: int) -> dict[str, str]:
+    return {ports[0]: str(ports[1] + place)} if ports else {}
 
 
 def _instances(

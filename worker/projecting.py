@@ -7,11 +7,13 @@ an outage leaves behind is projected by the next wake-up, here or elsewhere, or 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from threading import Event, Thread
 
 import structlog
 
+from worker.metrics import PROJECTION_SECONDS
 from worker.outages import is_outage
 
 STOP_SECONDS_MAX = 10.0
@@ -25,7 +27,7 @@ class Projector:
     """Calls `project` in a thread of its own; any number of wake-ups meanwhile make one call."""
 
     def __init__(self, project: Callable[[], int]) -> None:
-        self.project = project
+        self._project = project
         self._woken = Event()
         self._ending = Event()
         self._thread = Thread(target=self._run, name="projector", daemon=True)
@@ -37,6 +39,18 @@ class Projector:
     def wake(self) -> None:
         """Let it project what there is; returns at once."""
         self._woken.set()
+
+    def is_alive(self) -> bool:
+        """Tell whether the thread runs."""
+        return self._thread.is_alive()
+
+    def project(self) -> int:
+        """Project now, whether or not there is anything; return how many batches that was."""
+        began = time.monotonic()
+        projected = self._project()
+        if projected:
+            PROJECTION_SECONDS.labels("rankings").observe(time.monotonic() - began)
+        return projected
 
     def stop(self) -> None:
         """Let it finish what it does, and what it was woken for; then end the thread."""

@@ -40,6 +40,15 @@ def read_waiting(broker: Broker, now: datetime) -> Waiting:
     return Waiting(messages=ready + delayed, events=ready + delayed, oldest_seconds=0.0)
 
 
+def count_messages(broker: Broker) -> dict[str, int]:
+    """Return how many messages each queue holds. Raises what the broker's client raises."""
+    queues = sorted(broker.get_declared_queues())
+    if isinstance(broker, RedisBroker):
+        return {queue: sum(map(broker.client.hlen, _keys(broker, queue))) for queue in queues}
+    assert isinstance(broker, RabbitmqBroker)
+    return {queue: sum(broker.get_queue_message_counts(queue)[:2]) for queue in queues}
+
+
 def read_applied_until(broker: Broker, now: datetime) -> datetime | None:
     """Return up to which instant all that was sent has been applied.
 
@@ -55,8 +64,7 @@ def read_applied_until(broker: Broker, now: datetime) -> datetime | None:
 def _read_redis(broker: RedisBroker, now: datetime) -> Waiting:
     messages = 0
     read: list[bytes] = []
-    for queue in (EVENTS_QUEUE, dq_name(EVENTS_QUEUE)):
-        key = f"{broker.namespace}:{queue}.msgs"
+    for key in _keys(broker, EVENTS_QUEUE):
         messages += broker.client.hlen(key)
         read += list(_some_messages(broker, key))
     if not read:
@@ -68,6 +76,14 @@ def _read_redis(broker: RedisBroker, now: datetime) -> Waiting:
         messages=messages,
         events=round(events * messages / len(read)),
         oldest_seconds=max(0.0, now.timestamp() - oldest),
+    )
+
+
+def _keys(broker: RedisBroker, queue: str) -> tuple[str, str]:
+    """Return where the messages of a queue are: those at once, and those for later."""
+    return (
+        f"{broker.namespace}:{queue}.msgs",
+        f"{broker.namespace}:{dq_name(queue)}.msgs",
     )
 
 

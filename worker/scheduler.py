@@ -16,7 +16,7 @@ from apscheduler.schedulers.background import (  # type: ignore[import-untyped] 
 )
 from dramatiq import Broker
 
-from worker.schedule import EPOCH, TICKS, Tick
+from worker.schedule import EPOCH, STALE_SLOTS, TICKS, Tick
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +38,14 @@ def build_scheduler(broker: Broker, now: Callable[[], datetime]) -> BackgroundSc
             misfire_grace_time=int(tick.every.total_seconds()),
         )
     return scheduler
+
+
+def is_ringing(scheduler: BackgroundScheduler, now: datetime) -> bool:
+    """Tell whether no tick's next ring lies so far back that nobody can be ringing."""
+    return scheduler.running and all(
+        now - scheduler.get_job(tick.name).next_run_time <= STALE_SLOTS * tick.every
+        for tick in TICKS
+    )
 
 
 def _ring(broker: Broker, tick: Tick, now: Callable[[], datetime]) -> None:

@@ -9,8 +9,8 @@ import ctypes
 import gc
 import os
 import signal
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, suppress
 from threading import Event
 from types import FrameType
 
@@ -19,9 +19,14 @@ from dramatiq import Worker
 from dramatiq.brokers.redis import RedisBroker
 from redis import RedisError
 
+from worker.checks import TO_WORK, run_checks
 from worker.clock import utc_now
+from worker.gauges import StatusCollector
+from worker.metrics import REGISTRY
+from worker.monitor import Answer, serving_monitor
+from worker.projecting import Projector
 from worker.runtime import Runtime
-from worker.scheduler import build_scheduler
+from worker.scheduler import build_scheduler, is_ringing
 
 IDLE_MILLISECONDS_MAX = 100
 """How long an idle worker waits before it looks for messages again."""
@@ -52,9 +57,16 @@ def run_worker(runtime: Runtime, queues: Collection[str], threads: int) -> None:
     _share_memory()
     runtime.projector.start()
     worker.start()
-    log.info("worker_started", queues=sorted(queues), threads=threads, pid=os.getpid())
-    while not stopping.wait(HEARTBEAT_SECONDS):
-        _beat(runtime)
+    with _monitored(runtime, lambda: _is_working(worker, runtime.projector)):
+        log.info(
+            "worker_started",
+            queues=sorted(queues),
+            threads=threads,
+            pid=os.getpid(),
+            monitor_port=runtime.settings.monitor_port,
+        )
+        while not stopping.wait(HEARTBEAT_SECONDS):
+            _beat(runtime)
     worker.stop(timeout=STOP_MILLISECONDS_MAX)
     runtime.projector.stop()
     log.info("worker_stopped", pid=os.getpid())
@@ -63,12 +75,38 @@ def run_worker(runtime: Runtime, queues: Collection[str], threads: int) -> None:
 def run_scheduler(runtime: Runtime) -> None:
     """Ring the ticks until the process is told to stop."""
     stopping = _stop_on_signals()
+    REGISTRY.register(StatusCollector(runtime))
     scheduler = build_scheduler(runtime.broker, utc_now)
     scheduler.start()
-    log.info("scheduler_started", pid=os.getpid())
-    stopping.wait()
+    with _monitored(runtime, lambda: is_ringing(scheduler, utc_now())):
+        log.info("scheduler_started", pid=os.getpid(), monitor_port=runtime.settings.monitor_port)
+        stopping.wait()
     scheduler.shutdown()
     log.info("scheduler_stopped", pid=os.getpid())
+
+
+def _monitored(runtime: Runtime, works: Callable[[], bool]) -> AbstractContextManager[None]:
+    def health() -> Answer:
+        return works(), {"pid": os.getpid()}
+
+    def ready() -> Answer:
+        findings = run_checks(runtime, TO_WORK)
+        return all(one.ok for one in findings), {one.check: one.detail for one in findings}
+
+    settings = runtime.settings
+    return serving_monitor(
+        settings.monitor_host,
+        settings.monitor_port,
+        registry=REGISTRY,
+        health=health,
+        ready=ready,
+    )
+
+
+def _is_working(worker: Worker, projector: Projector) -> bool:
+    """Tell whether every thread runs that messages need."""
+    threads = [*worker.consumers.values(), *worker.workers]
+    return bool(threads) and projector.is_alive() and all(one.is_alive() for one in threads)
 
 
 def collect_rarely() -> None:

@@ -96,6 +96,14 @@ class Settings(BaseSettings):
     valkey_port: Port | None = None
     """Where the embedded Valkey listens on 127.0.0.1 besides its Unix socket."""
 
+    monitor_port: Port | None = None
+    """Where a worker or a scheduler answers `/metrics`, `/health` and `/ready`.
+
+    Of the processes that `up` runs the first has this port, the next one the one after it, ...
+    """
+    monitor_host: str = "127.0.0.1"
+    """The address that the monitor listens on; `0.0.0.0` for all."""
+
     @classmethod
     def load(cls) -> Settings:
         """Read the environment. Raises SettingsError with a line for each thing wrong."""

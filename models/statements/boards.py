@@ -67,6 +67,7 @@ _TOUCH_EVERYONE = insert(touched_boards).from_select(
 _TOUCHES = select(touched_boards).order_by(touched_boards.c.touch_id).limit(bindparam("limit"))
 _CUT_TOUCHES = delete(touched_boards).where(one_of(touched_boards.c.touch_id, "touch_ids"))
 _WAITING = select(func.count()).select_from(touched_boards)
+_OLDEST = select(touched_boards.c.touched_at).order_by(touched_boards.c.touch_id).limit(1)
 
 BoardScores = list[tuple[str, int, str, str, bool, dict[str, Score | None]]]
 """What users have on boards: (leaderboard, since, run, segment, ascending, scores)."""
@@ -206,6 +207,12 @@ def count_touches(connection: Connection) -> int:
     """Return how many batches wait to be projected."""
     waiting: int = connection.execute(_WAITING).scalar_one()
     return waiting
+
+
+def read_oldest_touch(connection: Connection) -> datetime | None:
+    """Return when the batch began that has waited longest to be projected."""
+    oldest: datetime | None = connection.execute(_OLDEST).scalar_one_or_none()
+    return oldest
 
 
 def _opened(opens_at: datetime, closes_at: datetime, final_at: datetime, now: datetime) -> Ends:

@@ -20,7 +20,7 @@ import pytest
 from redis import Redis
 
 from streakline.addresses import BROKER_URL_FILE
-from tests.servers import temporary_home
+from tests.servers import free_port, temporary_home
 from tests.waiting import wait_until
 from worker.embedded import EmbeddedServerError, embedded_postgres, embedded_valkey
 from worker.embedded.postgres import PORT_SETTING as POSTGRES_PORT
@@ -113,12 +113,6 @@ def is_gone(process: psutil.Process) -> bool:
 def kill(process: psutil.Process) -> None:
     process.kill()
     wait_until(lambda: is_gone(process), message="killed server is gone")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def mode(path: Path) -> int:

@@ -87,6 +87,20 @@ def test_a_killed_process_is_started_again(tmp_path: Path) -> None:
         assert not is_gone(second)
 
 
+def test_each_process_is_given_a_port_of_its_own(tmp_path: Path) -> None:
+    place = "pathlib.Path(os.environ['PLACE'], os.environ['PORT'])"
+    code = f"import os, pathlib, signal; {place}.touch(); signal.pause()"
+    supervisor = Supervisor(
+        [python(code), python(code, "other")],
+        environment={"PLACE": str(tmp_path)},
+        counts={"worker": 2},
+        ports=("PORT", 9400),
+    )
+    with running(supervisor):
+        ports = {"9400", "9401", "9402"}
+        wait_until(lambda: {path.name for path in tmp_path.iterdir()} == ports)
+
+
 def test_the_pause_before_a_restart_doubles(tmp_path: Path) -> None:
     with capture_logs() as logs, running(supervise(tmp_path, [python(SIGN_IN + "sys.exit(3)")])):
         signed_in(tmp_path, 3)

@@ -12,8 +12,8 @@ from dramatiq import Message
 
 from worker.actors import SWEEPS_QUEUE
 from worker.broker import open_redis_broker
-from worker.schedule import TICKS, Tick
-from worker.scheduler import build_scheduler
+from worker.schedule import STALE_SLOTS, TICKS, Tick
+from worker.scheduler import build_scheduler, is_ringing
 
 NOW = datetime(2026, 11, 23, 9, 0, 3, 500_000, tzinfo=UTC)
 
@@ -35,6 +35,21 @@ def test_a_ring_puts_one_message_on_the_queue_that_names_its_slot(
         broker.client.close()
     slot = tick.slot(NOW).isoformat()
     assert [(one.actor_name, one.args) for one in messages] == [(tick.actor_name, (slot,))] * 2
+
+
+def test_a_scheduler_whose_ticks_do_not_ring_is_not_well(valkey_url: str, namespace: str) -> None:
+    broker: Any = open_redis_broker(valkey_url, namespace)
+    scheduler = build_scheduler(broker, partial(_same, NOW))
+    try:
+        assert not is_ringing(scheduler, NOW), "not started"
+        scheduler.start(paused=True)
+        now = datetime.now(UTC)
+        assert is_ringing(scheduler, now)
+        shortest = min(tick.every for tick in TICKS)
+        assert not is_ringing(scheduler, now + (STALE_SLOTS + 1) * shortest + shortest)
+    finally:
+        scheduler.shutdown()
+        broker.client.close()
 
 
 def _same(now: datetime) -> datetime:

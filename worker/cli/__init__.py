@@ -22,7 +22,8 @@ from worker.cli import (
     ticks,
     users,
 )
-from worker.cli.console import WRONG_USE, err, explain
+from worker.cli.console import WRONG_USE, err
+from worker.outages import reason_of
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -55,7 +56,7 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        reason = explain(error)
+        reason = reason_of(error)
         if reason is None:
             raise
         err.print(f"[red]error:[/red] {escape(reason)}", soft_wrap=True)

@@ -10,18 +10,12 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, NoReturn
 
-import redis
 import typer
 from rich.console import Console
 from rich.markup import escape
-from sqlalchemy.exc import DBAPIError, ProgrammingError
 
-from models.program import ProgramError
-from models.rulebooks import NoProgram
-from streakline.addresses import without_password
 from streakline.contract import decimal_text, instant_text, read_instant
-from streakline.errors import InvalidEvent, StreaklineError
-from worker.outages import is_outage
+from streakline.errors import InvalidEvent
 from worker.runtime import Runtime, open_runtime
 from worker.settings import Settings
 from worker.telemetry import configure_logs
@@ -66,20 +60,6 @@ def refuse(reason: str, as_json: bool) -> NoReturn:
     if as_json:
         print_json({"error": reason})
     fail(reason, NO)
-
-
-def explain(error: Exception) -> str | None:
-    """Return what to tell a person about an error that is no bug of ours, without passwords."""
-    if isinstance(error, (StreaklineError, ProgramError, NoProgram)):
-        return str(error)
-    if isinstance(error, DBAPIError) and is_outage(error):
-        reason = without_password(str(error.orig)).strip().splitlines()[0]
-        return f"Postgres cannot be reached ({reason}); check STREAKLINE_DATABASE_URL"
-    if isinstance(error, redis.RedisError):
-        return f"Redis does not answer ({error}); check STREAKLINE_REDIS_URL, STREAKLINE_BROKER_URL"
-    if isinstance(error, ProgrammingError) and "does not exist" in str(error.orig):
-        return "the database has no tables of ours, or old ones; run: streakline migrate"
-    return None
 
 
 def when(instant: datetime | None) -> str:

@@ -33,11 +33,11 @@ from worker.cli.console import NO, err, fail, load_settings, out
 from worker.cli.events import open_transport, tell_users
 from worker.cli.leaderboards import standings_table
 from worker.cli.servers import PROCFILE, WORKERS
-from worker.cli.status import read_status
 from worker.clock import utc_now
 from worker.processes import Supervisor, read_procfile
 from worker.runtime import Runtime, open_runtime
 from worker.settings import Settings
+from worker.status import read_status
 
 PROGRAM = Path(__file__).with_name("demo.toml")
 BURST_EVENTS = 20_000

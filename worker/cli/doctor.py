@@ -1,50 +1,18 @@
-"""`doctor`: connections, versions, clocks, program and lag, each ok or with what to do."""
+"""`doctor`: what is well, and what to do where something is not."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any
-
 import typer
-from dramatiq.brokers.rabbitmq import RabbitmqBroker
-from dramatiq.brokers.redis import RedisBroker
-from redis import Redis
 from rich.text import Text
-from sqlalchemy import text
 
-from models.migrations import current_revision, newest_revision
-from models.program import pending_features
-from models.rulebooks import NoProgram, read_history
-from models.statements.users import count_stale
-from worker.cli.console import NO, Json, explain, open_console_runtime, out, print_json
-from worker.cli.status import read_status
-from worker.clock import utc_now
-from worker.runtime import Runtime
-from worker.schedule import STALE_SLOTS, TICKS
-
-CLOCK_SKEW_MAX = timedelta(seconds=2)
-OLDEST_SECONDS_MAX = 60.0
-
-
-class Unwell(Exception):
-    """A check failed; the message says what to do."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What came of a check: what was seen, or what to do."""
-
-    check: str
-    ok: bool
-    detail: str
+from worker.checks import run_checks
+from worker.cli.console import NO, Json, open_console_runtime, out, print_json
 
 
 def doctor(as_json: Json = False) -> None:
     """Check connections, versions, clocks, program and lag; exit 1 if anything is not well."""
     with open_console_runtime() as runtime:
-        findings = [_run(name, check, runtime) for name, check in _CHECKS]
+        findings = run_checks(runtime)
     well = all(finding.ok for finding in findings)
     if as_json:
         checks = [{"check": item.check, "ok": item.ok, "detail": item.detail} for item in findings]
@@ -54,119 +22,3 @@ def doctor(as_json: Json = False) -> None:
             mark = ("ok  ", "green") if finding.ok else ("look", "red")
             out.print(Text.assemble(mark, f" {finding.check}: {finding.detail}"))
     raise typer.Exit(0 if well else NO)
-
-
-def _run(name: str, check: Callable[[Runtime], str], runtime: Runtime) -> Finding:
-    try:
-        return Finding(check=name, ok=True, detail=check(runtime))
-    except Unwell as error:
-        return Finding(check=name, ok=False, detail=str(error))
-    except Exception as error:
-        reason = explain(error)
-        if reason is None:
-            raise
-        return Finding(check=name, ok=False, detail=reason)
-
-
-def _postgres(runtime: Runtime) -> str:
-    with runtime.engine.connect() as connection:
-        version = connection.execute(text("show server_version")).scalar_one()
-        return f"Postgres {version}"
-
-
-def _clock(runtime: Runtime) -> str:
-    with runtime.engine.connect() as connection:
-        theirs: datetime = connection.execute(text("select clock_timestamp()")).scalar_one()
-    skew = abs(utc_now() - theirs)
-    if skew > CLOCK_SKEW_MAX:
-        raise Unwell(f"our clock and Postgres' are {skew.total_seconds():.1f} s apart; set up NTP")
-    return f"within {CLOCK_SKEW_MAX.total_seconds():g} s of Postgres' clock"
-
-
-def _tables(runtime: Runtime) -> str:
-    with runtime.engine.connect() as connection:
-        found, wanted = current_revision(connection), newest_revision()
-    if found != wanted:
-        raise Unwell(f"at revision {found}, this version needs {wanted}; run: streakline migrate")
-    return f"at revision {found}"
-
-
-def _redis(runtime: Runtime) -> str:
-    return _describe_redis(runtime.redis)
-
-
-def _broker(runtime: Runtime) -> str:
-    broker = runtime.broker
-    if isinstance(broker, RedisBroker):
-        return _describe_redis(broker.client)
-    assert isinstance(broker, RabbitmqBroker)
-    return f"RabbitMQ {broker.connection.params.host}"
-
-
-def _describe_redis(redis: Redis) -> str:
-    info: dict[str, Any] = redis.info("server") | redis.info("memory")
-    name = "Valkey" if "valkey_version" in info else "Redis"
-    version = info.get("valkey_version", info["redis_version"])
-    policy = info.get("maxmemory_policy", "noeviction")
-    if info.get("maxmemory") and policy != "noeviction":
-        raise Unwell(f"{name} evicts keys when full ({policy}); set maxmemory-policy noeviction")
-    return f"{name} {version}"
-
-
-def _program(runtime: Runtime) -> str:
-    with runtime.engine.connect() as connection:
-        history = read_history(connection)
-    if not history:
-        raise NoProgram
-    program = history[-1].program
-    pending = len(pending_features(program))
-    return f"{program.app.name}, version {history[-1].version}, {pending} parts not acted upon yet"
-
-
-def _users(runtime: Runtime) -> str:
-    with runtime.engine.connect() as connection:
-        waiting = count_stale(connection, runtime.rulebooks.current(connection).stamp)
-    if waiting:
-        return f"{waiting} are to be folded anew; recompute-users does so, or streakline recompute"
-    return "all are folded as this version and program do"
-
-
-def _lag(runtime: Runtime) -> str:
-    found = read_status(runtime)
-    if found["oldest_waiting_seconds"] > OLDEST_SECONDS_MAX:
-        raise Unwell(
-            f"the oldest event has waited {found['oldest_waiting_seconds']:.0f} s; "
-            "are workers running? streakline up, or streakline worker"
-        )
-    if found["dead_messages"]:
-        raise Unwell(f"{found['dead_messages']} messages were given up; see dead_messages")
-    return f"{found['waiting_events']} events wait, {found['rankings']['waiting']} projections"
-
-
-def _ticks(runtime: Runtime) -> str:
-    now = utc_now()
-    last = {tick["name"]: tick["last"] for tick in read_status(runtime)["ticks"]}
-    late = [
-        tick.name
-        for tick in TICKS
-        if now - (last[tick.name] or datetime.min.replace(tzinfo=UTC)) > STALE_SLOTS * tick.every
-    ]
-    if late:
-        raise Unwell(
-            f"not run for {STALE_SLOTS} intervals: {', '.join(late)}; "
-            "is a scheduler running, and a worker of the queue sweeps?"
-        )
-    return "all on time"
-
-
-_CHECKS: tuple[tuple[str, Callable[[Runtime], str]], ...] = (
-    ("postgres", _postgres),
-    ("clock", _clock),
-    ("tables", _tables),
-    ("redis", _redis),
-    ("broker", _broker),
-    ("program", _program),
-    ("users", _users),
-    ("lag", _lag),
-    ("ticks", _ticks),
-)

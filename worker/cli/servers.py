@@ -26,6 +26,7 @@ THREADS = 64
 CONNECTIONS_MAX = 4
 """A worker applies a batch at a time and projects beside it, and may write a dead message, too."""
 WORKERS = 2
+MONITOR_PORT = "STREAKLINE_MONITOR_PORT"
 
 PROCFILE = next(
     (
@@ -53,6 +54,7 @@ def up(
             commands,
             environment=os.environ | runtime.addresses.environment(),
             counts={"worker": workers},
+            ports=(MONITOR_PORT, settings.monitor_port) if settings.monitor_port else None,
         )
         _stop_on_signals(supervisor)
         supervisor.run()

@@ -9,13 +9,8 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from jobs.read_status import read_progress
-from models.statements.events import Outcome
 from worker.cli.console import NO, Json, err, fail, open_console_runtime, out, print_json, when
-from worker.clock import utc_now
-from worker.queues import read_waiting
-from worker.runtime import Runtime
-from worker.schedule import TICKS
+from worker.status import read_status
 
 POLL_SECONDS = 0.1
 DRAIN_SECONDS = 300.0
@@ -61,37 +56,6 @@ def drain(
             f"{found['rankings']['waiting']} batches to be projected; are workers running?",
             NO,
         )
-
-
-def read_status(runtime: Runtime) -> dict[str, Any]:
-    """Return the status in the shape of the interface."""
-    now = utc_now()
-    # The queue first: what leaves it in between is then counted as applied, never lost from sight.
-    waiting = read_waiting(runtime.broker, now)
-    progress = read_progress(runtime.engine)
-    outcomes = progress.outcomes
-    return {
-        "ready": True,
-        "waiting_events": waiting.events,
-        "oldest_waiting_seconds": round(waiting.oldest_seconds, 3),
-        "dead_messages": progress.dead_messages,
-        "rejected_events": outcomes[Outcome.REJECTED] + outcomes[Outcome.CONFLICT],
-        "conflicting_events": outcomes[Outcome.CONFLICT],
-        "duplicate_events": outcomes[Outcome.DUPLICATE],
-        "applied_events": outcomes[Outcome.APPLIED],
-        "rankings": {"waiting": progress.rankings_waiting},
-        "warehouse": {"waiting_events": 0},
-        "emails": {"due": 0, "failed": 0},
-        "ticks": [
-            {
-                "name": tick.name,
-                "last": progress.last_ticks.get(tick.name),
-                "next": tick.next_slot(now),
-            }
-            for tick in TICKS
-        ],
-        "backfills": [],
-    }
 
 
 def _left(found: dict[str, Any]) -> int:

@@ -1,0 +1,92 @@
+"""How far everything is, as Prometheus' gauges: read from the servers whenever they are asked for.
+
+All processes would say the same: the scheduler says it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+import structlog
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from streakline.contract import EVENTS_QUEUE
+from worker.clock import utc_now
+from worker.outages import is_outage
+from worker.queues import count_messages
+from worker.runtime import Runtime
+from worker.status import overdue_ticks, read_status
+
+log = structlog.get_logger(__name__)
+
+
+class StatusCollector(Collector):
+    """How far everything is, read whenever Prometheus asks: the status, and messages by queue.
+
+    Where a server cannot be reached there is `streakline_status_readable 0` and nothing else.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def describe(self) -> Iterator[Metric]:
+        """Tell the registry of no metric before it is asked for: the servers may be down."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """Read the status and yield it as gauges."""
+        try:
+            status = read_status(self._runtime)
+            messages = count_messages(self._runtime.broker)
+        except Exception as error:
+            if not is_outage(error):
+                log.exception("status_not_read")
+            yield _gauge("status_readable", "Whether the servers could be asked.", 0)
+            return
+        yield _gauge("status_readable", "Whether the servers could be asked.", 1)
+        yield from _gauges(status, utc_now())
+        depths = GaugeMetricFamily(
+            "streakline_queue_messages", "Messages that a queue holds.", labels=["queue"]
+        )
+        for queue, count in messages.items():
+            depths.add_metric([queue], count)
+        yield depths
+
+
+def _gauges(status: Mapping[str, Any], now: datetime) -> Iterator[Metric]:
+    queue = {"queue": EVENTS_QUEUE}
+    waiting, oldest = status["waiting_events"], status["oldest_waiting_seconds"]
+    yield _gauge("queue_events", "Events that wait to be applied.", waiting, **queue)
+    yield _gauge("queue_oldest_seconds", "Since when the oldest waits.", oldest, **queue)
+    rankings = {"projection": "rankings"}
+    yield _gauge(
+        "projection_waiting_batches",
+        "Batches that wait to be projected, once for each board.",
+        status["rankings"]["waiting"],
+        **rankings,
+    )
+    yield _gauge(
+        "projection_lag_seconds",
+        "How far a projection is behind Postgres.",
+        status["rankings_lag_seconds"],
+        **rankings,
+    )
+    yield _gauge("dead_messages", "Messages that were given up and kept.", status["dead_messages"])
+    overdue = set(overdue_ticks(status, now))
+    late = GaugeMetricFamily(
+        "streakline_tick_overdue",
+        "1 where a tick has not run for three intervals.",
+        labels=["tick"],
+    )
+    for tick in status["ticks"]:
+        late.add_metric([tick["name"]], tick["name"] in overdue)
+    yield late
+
+
+def _gauge(name: str, text: str, value: float, **labels: str) -> Metric:
+    found = GaugeMetricFamily(f"streakline_{name}", text, labels=list(labels))
+    found.add_metric(list(labels.values()), value)
+    return found

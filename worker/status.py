@@ -1,0 +1,60 @@
+"""How far everything is, in the shape of the interface: `status`, `drain`, checks and gauges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from jobs.read_status import read_progress
+from models.statements.events import Outcome
+from worker.clock import utc_now
+from worker.queues import read_waiting
+from worker.runtime import Runtime
+from worker.schedule import STALE_SLOTS, TICKS
+
+
+def read_status(runtime: Runtime) -> dict[str, Any]:
+    """Return the status in the shape of the interface."""
+    now = utc_now()
+    # The queue first: what leaves it in between is then counted as applied, never lost from sight.
+    waiting = read_waiting(runtime.broker, now)
+    progress = read_progress(runtime.engine)
+    outcomes = progress.outcomes
+    return {
+        "ready": True,
+        "waiting_events": waiting.events,
+        "oldest_waiting_seconds": round(waiting.oldest_seconds, 3),
+        "dead_messages": progress.dead_messages,
+        "rejected_events": outcomes[Outcome.REJECTED] + outcomes[Outcome.CONFLICT],
+        "conflicting_events": outcomes[Outcome.CONFLICT],
+        "duplicate_events": outcomes[Outcome.DUPLICATE],
+        "applied_events": outcomes[Outcome.APPLIED],
+        "rankings": {"waiting": progress.rankings_waiting},
+        "rankings_lag_seconds": _age(progress.rankings_waiting_since, now),
+        "warehouse": {"waiting_events": 0},
+        "emails": {"due": 0, "failed": 0},
+        "ticks": [
+            {
+                "name": tick.name,
+                "last": progress.last_ticks.get(tick.name),
+                "next": tick.next_slot(now),
+            }
+            for tick in TICKS
+        ],
+        "backfills": [],
+    }
+
+
+def overdue_ticks(status: Mapping[str, Any], now: datetime) -> list[str]:
+    """Return the ticks of a status that have not run for three of their intervals."""
+    last = {tick["name"]: tick["last"] for tick in status["ticks"]}
+    return [
+        tick.name
+        for tick in TICKS
+        if last[tick.name] is None or now - last[tick.name] > STALE_SLOTS * tick.every
+    ]
+
+
+def _age(since: datetime | None, now: datetime) -> float:
+    return 0.0 if since is None else round(max(0.0, (now - since).total_seconds()), 3)

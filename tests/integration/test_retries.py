@@ -93,8 +93,9 @@ def rejected(broker: RedisBroker) -> Sequence[Message[object]]:
     """Return the messages that wait in the broker for the recovery."""
     client = cast(Any, broker.client)
     name = f"{broker.namespace}:{QUEUE}.XQ"
-    bodies = client.hgetall(f"{name}.msgs")
-    return [Message.decode(bodies[one]) for one in client.zrange(name, 0, -1)]
+    ids = client.zrange(name, 0, -1)
+    bodies = client.hgetall(f"{name}.msgs")  # read last: it has what was listed before
+    return [Message.decode(bodies[one]) for one in ids]
 
 
 def dead(engine: Engine) -> list[dict[str, Any]]:

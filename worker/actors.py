@@ -34,11 +34,13 @@ from worker.metrics import (
 from worker.projecting import Projector
 from worker.retries import MalformedMessage
 from worker.schedule import STALE_SLOTS, TICKS, Tick
-from worker.sweeps import Sweep
+from worker.sweeps import HELP_SWEEP, HELP_SWEEP_ACTOR, Sweep
 
 SWEEPS_QUEUE = "sweeps"
 ANALYTICS_QUEUE = "analytics"
 """What the process that owns the warehouse takes; nothing is sent there yet."""
+CALL_SECONDS_MAX = 10.0
+"""A call for help that is older is left: the next tick calls again where help is still needed."""
 
 
 def declare_actors(
@@ -48,9 +50,13 @@ def declare_actors(
     rulebooks: Rulebooks,
     projector: Projector,
     sweeps: Mapping[str, Sweep],
+    threads: int,
 ) -> None:
-    """Declare every actor on the broker; `sweeps` answer the ticks of their names."""
-    combiner = _combine(engine, rulebooks, projector)
+    """Declare every actor on the broker; `sweeps` answer the ticks of their names.
+
+    `threads` are those of the worker: so many messages may wait for one batch.
+    """
+    combiner = _combine(engine, rulebooks, projector, crowd=max(1, threads // 2))
     if isinstance(broker, GatheringBroker):
         broker.begun[EVENTS_QUEUE] = combiner.count_begun
 
@@ -73,9 +79,12 @@ def declare_actors(
 
     for tick in TICKS:
         declare(tick.actor_name, SWEEPS_QUEUE, _answer(tick, engine, sweeps[tick.name]))
+    declare(HELP_SWEEP_ACTOR, SWEEPS_QUEUE, _help(sweeps[HELP_SWEEP]))
 
 
-def _combine(engine: Engine, rulebooks: Rulebooks, projector: Projector) -> Combiner[Item]:
+def _combine(
+    engine: Engine, rulebooks: Rulebooks, projector: Projector, *, crowd: int
+) -> Combiner[Item]:
     def apply(items: list[Item], *, patient: bool) -> Sequence[Item]:
         left: Sequence[Item] = ()
         BATCH_EVENTS.observe(len(items))
@@ -90,7 +99,7 @@ def _combine(engine: Engine, rulebooks: Rulebooks, projector: Projector) -> Comb
             projector.wake()
         return left
 
-    return Combiner(apply, items_max=EVENTS_AT_ONCE_MAX)
+    return Combiner(apply, items_max=EVENTS_AT_ONCE_MAX, crowd=crowd)
 
 
 def _decode(kind: Kind, items: Any, received_at: datetime, *, imported: bool) -> list[Item]:
@@ -118,9 +127,21 @@ def _answer(tick: Tick, engine: Engine, sweep: Sweep) -> Callable[[str], None]:
             claimed = claim_slot(connection, tick.name, instant)
         if claimed:
             TICK_LATENESS_SECONDS.labels(tick.name).observe((utc_now() - instant).total_seconds())
-            with SWEEP_SECONDS.labels(tick.name).time():
-                done = sweep(utc_now())
-            for item, count in done.items():
-                SWEEP_ITEMS.labels(tick.name, item).observe(count)
+            _measured(tick.name, sweep)
 
     return answer
+
+
+def _help(sweep: Sweep) -> Callable[[str], None]:
+    def help_sweep(called_at: str) -> None:
+        if (utc_now() - datetime.fromisoformat(called_at)).total_seconds() < CALL_SECONDS_MAX:
+            _measured(HELP_SWEEP, sweep)
+
+    return help_sweep
+
+
+def _measured(name: str, sweep: Sweep) -> None:
+    with SWEEP_SECONDS.labels(name).time():
+        done = sweep(utc_now())
+    for item, count in done.items():
+        SWEEP_ITEMS.labels(name, item).observe(count)

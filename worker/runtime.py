@@ -39,8 +39,12 @@ class Runtime:
 
 
 @contextmanager
-def open_runtime(settings: Settings, *, connections_max: int = 5) -> Iterator[Runtime]:
+def open_runtime(
+    settings: Settings, *, connections_max: int = 5, threads: int = 1
+) -> Iterator[Runtime]:
     """Open what the settings name, starting embedded servers as needed; close it at the end.
+
+    `threads` are those that will process messages, where any do.
 
     Raises EmbeddedServerError where one cannot be started.
     """
@@ -60,7 +64,12 @@ def open_runtime(settings: Settings, *, connections_max: int = 5) -> Iterator[Ru
             broker_url=addresses.broker_url,
         )
         declare_actors(
-            broker, engine=engine, rulebooks=rulebooks, projector=projector, sweeps=sweeps
+            broker,
+            engine=engine,
+            rulebooks=rulebooks,
+            projector=projector,
+            sweeps=sweeps,
+            threads=threads,
         )
         try:
             yield Runtime(

@@ -1,7 +1,8 @@
 """What answers each tick: a call with the present instant, which says how much it did.
 
 Each finds what is due in Postgres or in the broker, so that one run more, late or beside another
-does no harm.
+does no harm. Where many streaks are due at once, as at a midnight that many users share, the sweep
+calls the other processes to help, and each goes on until nothing is due.
 """
 
 from __future__ import annotations
@@ -9,15 +10,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from threading import Lock
 
 from dramatiq import Broker
 from sqlalchemy import Engine
 
 from jobs.finalize_runs import finalize_due_runs, open_runs
 from jobs.recompute_users import recompute_stale
-from jobs.sweep_streaks import sweep_streaks
+from jobs.sweep_streaks import USERS_PER_TRANSACTION, sweep_streaks
 from models.rankings import Rankings
 from models.rulebooks import Rulebooks
+from worker.clock import utc_now
 from worker.projecting import Projector
 from worker.queues import read_applied_until
 from worker.recovery import recover_messages
@@ -25,8 +28,12 @@ from worker.recovery import recover_messages
 Sweep = Callable[[datetime], Mapping[str, int]]
 USERS_PER_SWEEP_MAX = 2_000
 """Users that one sweep folds anew: some seconds' work, so that no message is held for long."""
-SECONDS_PER_SWEEP_MAX = 4.0
-"""How long one sweep goes on; what is left is for the next, and for those that run beside it."""
+SECONDS_PER_SWEEP_MAX = 10.0
+"""How long one sweep goes on: a process that is told to stop has 20 s. The rest is for the next."""
+HELPERS_CALLED = 8
+"""Messages that call for help, whichever process takes them: one that sweeps already drops its."""
+HELP_SWEEP = "help-sweep-streaks"
+HELP_SWEEP_ACTOR = "help_sweep_streaks"
 
 
 def build_sweeps(
@@ -38,15 +45,27 @@ def build_sweeps(
     broker: Broker,
     broker_url: str,
 ) -> dict[str, Sweep]:
-    """Return the sweeps by the names of their ticks."""
+    """Return the sweeps by the names of their ticks, and the one that helps."""
+    sweeping = Lock()
 
-    def streaks(now: datetime) -> Mapping[str, int]:
-        began = time.monotonic()
+    def streaks(now: datetime, *, helpers: int = HELPERS_CALLED) -> Mapping[str, int]:
+        """Sweep for a while; call for help where much is due, once, and again to go on."""
         done = 0
-        for users in sweep_streaks(engine, rulebooks, now, touched=projector.wake):
-            done += users
-            if time.monotonic() > began + SECONDS_PER_SWEEP_MAX:
-                break
+        if not sweeping.acquire(blocking=False):
+            return {"users": done}
+        began = time.monotonic()
+        try:
+            for users in sweep_streaks(engine, rulebooks, now, touched=projector.wake):
+                done += users
+                if users < USERS_PER_TRANSACTION:
+                    return {"users": done}
+                if time.monotonic() > began + SECONDS_PER_SWEEP_MAX:
+                    break
+                call_for_help(broker, helpers)
+                helpers = 0
+        finally:
+            sweeping.release()
+        call_for_help(broker, 1)
         return {"users": done}
 
     def recompute(now: datetime) -> Mapping[str, int]:
@@ -68,4 +87,11 @@ def build_sweeps(
         "project-rankings": lambda _: {"batches": projector.project()},
         "recover-messages": lambda _: {"rejected": recover_messages(broker, broker_url)},
         "recompute-users": recompute,
+        HELP_SWEEP: lambda now: streaks(now, helpers=0),
     }
+
+
+def call_for_help(broker: Broker, helpers: int) -> None:
+    """Ask as many times for a process that helps to sweep streaks."""
+    for _ in range(helpers):
+        broker.get_actor(HELP_SWEEP_ACTOR).send(utc_now().isoformat())

@@ -1,11 +1,16 @@
-"""What time causes all at once: streaks that end at one instant, and a large run that is final."""
+"""What time causes all at once: streaks that end at one instant, and a large run that is final.
+
+They end once beside nothing else, and once beside live events in the processes of the Procfile.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from multiprocessing import get_context
+from statistics import quantiles
+from typing import TypeVar
 
 from sqlalchemy import Engine, text
 
@@ -14,10 +19,29 @@ from jobs.finalize_runs import finalize_due_runs, open_runs
 from jobs.sweep_streaks import sweep_streaks
 from models.database import open_engine
 from models.rulebooks import Rulebooks
-from tests.benchmarks.harness import METRIC, PROCESSES, Figure, open_bench
+from models.statements.standings import is_anyone_due
+from models.statements.ticks import read_last_runs
+from tests.benchmarks.harness import (
+    METRIC,
+    PROCESSES,
+    RUN_SECONDS_MAX,
+    Figure,
+    open_bench,
+    resident_megabytes,
+    running,
+    script,
+)
+from tests.benchmarks.live import WATCH_SECONDS, live_events
 from worker.serving import collect_rarely
 
+WORKER = (script("streakline"), "worker", "--queues", "events,sweeps")
+ANALYTICS = (script("streakline"), "worker", "--queues", "sweeps,analytics", "--threads", "2")
+SCHEDULER = (script("streakline"), "scheduler")
+EVENTS_PER_SECOND = 500
+DELAYS_BEFORE = 50
+Answer = TypeVar("Answer")
 ACTIVE_AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
+DUE_BEFORE = ACTIVE_AT + timedelta(days=2)
 LOST_AT = ACTIVE_AT + timedelta(days=5)
 BOARD = """
 [app]
@@ -58,6 +82,7 @@ def run(quick: bool) -> Iterator[Figure]:
         note=f"{PROCESSES} processes, {count / seconds:,.0f} users/s",
         goal="60",
     )
+    yield from _end_beside_events(count)
     yield Figure(
         name=f"write the record of a run of {count:,}",
         value=_finalize(count),
@@ -67,19 +92,24 @@ def run(quick: bool) -> Iterator[Figure]:
     )
 
 
+def _put_due(engine: Engine, count: int) -> None:
+    """Put users there whose streaks are due at one instant, which is past."""
+    event = {
+        "user_id": "template",
+        "metric": METRIC,
+        "key": "one",
+        "occurred_at": ACTIVE_AT.isoformat(),
+    }
+    received = Received(kind=Kind.EVENT, raw=event, received_at=ACTIVE_AT)
+    apply_events(engine, Rulebooks(), [received], ACTIVE_AT)
+    with engine.begin() as connection:
+        connection.execute(_CLONE, {"count": count})
+    _vacuum(engine)
+
+
 def _end_streaks(count: int) -> float:
     with open_bench() as bench:
-        event = {
-            "user_id": "template",
-            "metric": METRIC,
-            "key": "one",
-            "occurred_at": ACTIVE_AT.isoformat(),
-        }
-        received = Received(kind=Kind.EVENT, raw=event, received_at=ACTIVE_AT)
-        apply_events(bench.engine, Rulebooks(), [received], ACTIVE_AT)
-        with bench.engine.begin() as connection:
-            connection.execute(_CLONE, {"count": count})
-        _vacuum(bench.engine)
+        _put_due(bench.engine, count)
         began = time.perf_counter()
         with get_context("spawn").Pool(PROCESSES) as pool:
             done = pool.map(_sweep, [bench.addresses.database_url] * PROCESSES, chunksize=1)
@@ -87,6 +117,59 @@ def _end_streaks(count: int) -> float:
     if sum(done) != count + 1:
         raise RuntimeError(f"{sum(done)} of {count + 1} were swept")
     return seconds
+
+
+def _end_beside_events(count: int) -> Iterator[Figure]:
+    with open_bench() as bench:
+        _put_due(bench.engine, count)
+        with (
+            running(bench, WORKER, PROCESSES) as workers,
+            running(bench, ANALYTICS, 1) as analytics,
+            live_events(bench, EVENTS_PER_SECOND) as delays,
+        ):
+            _wait_until(lambda: len(delays) > DELAYS_BEFORE)
+            del delays[:]
+            with running(bench, SCHEDULER, 1):
+                began = _wait_until(lambda: _first_sweep(bench.engine))
+                _wait_until(lambda: not _is_anyone_due(bench.engine))
+                seconds = (datetime.now(UTC) - began).total_seconds()
+            slowest = quantiles(delays, n=100)[94]
+            megabytes = resident_megabytes([*workers, *analytics])
+    beside = f"beside {EVENTS_PER_SECOND} events/s"
+    yield Figure(
+        name=f"end {count:,} streaks {beside}",
+        value=seconds,
+        unit="s",
+        note=f"{PROCESSES} workers, analytics and a scheduler; {count / seconds:,.0f} users/s",
+        goal="60",
+    )
+    yield Figure(
+        name="from `track` to ranked meanwhile, 95th percentile",
+        value=slowest,
+        unit="s",
+        note=f"of {len(delays):,} events that were watched",
+        goal="1",
+    )
+    yield Figure(name="a worker process meanwhile", value=megabytes, unit="MB")
+
+
+def _first_sweep(engine: Engine) -> datetime | None:
+    with engine.connect() as connection:
+        return read_last_runs(connection).get("sweep-streaks")
+
+
+def _is_anyone_due(engine: Engine) -> bool:
+    with engine.connect() as connection:
+        return is_anyone_due(connection, DUE_BEFORE)
+
+
+def _wait_until(condition: Callable[[], Answer | None]) -> Answer:
+    deadline = time.monotonic() + RUN_SECONDS_MAX
+    while not (answer := condition()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {RUN_SECONDS_MAX} s")
+        time.sleep(WATCH_SECONDS)
+    return answer
 
 
 def _sweep(database_url: str) -> int:

@@ -14,6 +14,7 @@ from tests.waiting import wait_until
 from worker.combining import TIMES_LEFT_MAX, Combiner
 
 DEADLINE_SECONDS = 30.0
+CROWD = 32
 FIRST = "first"
 BAD = "bad"
 
@@ -73,7 +74,7 @@ def _has_waiting(combiner: Combiner[str], number: int) -> Callable[[], bool]:
 def test_items_of_many_threads_are_applied_exactly_once_within_the_limit() -> None:
     log = GatedLog()
     batches = log.batches
-    combiner: Combiner[str] = Combiner(log.apply, items_max=5)
+    combiner: Combiner[str] = Combiner(log.apply, items_max=5, crowd=4)
     start = Barrier(8)
 
     def submit(thread: int) -> None:
@@ -94,7 +95,7 @@ def test_items_of_many_threads_are_applied_exactly_once_within_the_limit() -> No
 
 def test_one_threads_requests_are_batches_of_its_own() -> None:
     log = GatedLog()
-    combiner: Combiner[str] = Combiner(log.apply, items_max=100)
+    combiner: Combiner[str] = Combiner(log.apply, items_max=100, crowd=CROWD)
     for request in (["a", "b"], ["c"], ["d"]):
         combiner.submit(request)
     assert log.batches == [["a", "b"], ["c"], ["d"]]
@@ -102,7 +103,7 @@ def test_one_threads_requests_are_batches_of_its_own() -> None:
 
 def test_what_came_while_a_batch_was_applied_is_the_next_in_order() -> None:
     log = GatedLog()
-    combiner: Combiner[str] = Combiner(log.apply, items_max=100)
+    combiner: Combiner[str] = Combiner(log.apply, items_max=100, crowd=CROWD)
     with held_up(log, combiner, [["a", "b"], ["c"], ["d"]]) as futures:
         for future in futures:
             future.result(DEADLINE_SECONDS)
@@ -112,7 +113,9 @@ def test_what_came_while_a_batch_was_applied_is_the_next_in_order() -> None:
 def test_after_a_batch_of_several_the_next_leader_waits_for_as_many() -> None:
     """The one that comes first would be applied alone, if it did not wait."""
     log = GatedLog()
-    combiner: Combiner[str] = Combiner(log.apply, items_max=100, linger_seconds=DEADLINE_SECONDS)
+    combiner: Combiner[str] = Combiner(
+        log.apply, items_max=100, crowd=CROWD, linger_seconds=DEADLINE_SECONDS
+    )
     with held_up(log, combiner, [["a"], ["b"]]) as futures:
         for future in futures:
             future.result(DEADLINE_SECONDS)
@@ -126,9 +129,25 @@ def test_after_a_batch_of_several_the_next_leader_waits_for_as_many() -> None:
     assert log.batches == [[FIRST], ["a", "b"], ["c", "d"]]
 
 
+def test_what_comes_soon_after_a_batch_waits_for_the_pace_or_a_crowd() -> None:
+    log = GatedLog()
+    combiner: Combiner[str] = Combiner(
+        log.apply, items_max=100, crowd=CROWD, pace_seconds=DEADLINE_SECONDS
+    )
+    combiner.submit(["at once"])
+    with ThreadPoolExecutor(CROWD) as threads:
+        few = [threads.submit(combiner.submit, [f"{number}"]) for number in range(CROWD - 1)]
+        wait_until(_has_waiting(combiner, CROWD - 1))
+        assert log.batches == [["at once"]]
+        last = threads.submit(combiner.submit, ["last"])
+        for future in (*few, last):
+            future.result(DEADLINE_SECONDS)
+    assert [len(batch) for batch in log.batches] == [1, CROWD]
+
+
 def test_where_nobody_else_comes_a_leader_goes_on_alone() -> None:
     log = GatedLog()
-    combiner: Combiner[str] = Combiner(log.apply, items_max=100, linger_seconds=0.01)
+    combiner: Combiner[str] = Combiner(log.apply, items_max=100, crowd=CROWD, linger_seconds=0.01)
     with held_up(log, combiner, [["a"], ["b"]]) as futures:
         for future in futures:
             future.result(DEADLINE_SECONDS)
@@ -151,7 +170,7 @@ def test_a_batch_exceeds_the_limit_only_where_one_request_alone_does(
     requests: list[str], batches: list[str]
 ) -> None:
     log = GatedLog()
-    combiner: Combiner[str] = Combiner(log.apply, items_max=4)
+    combiner: Combiner[str] = Combiner(log.apply, items_max=4, crowd=CROWD)
     with held_up(log, combiner, requests) as futures:
         for future in futures:
             future.result(DEADLINE_SECONDS)
@@ -160,7 +179,7 @@ def test_a_batch_exceeds_the_limit_only_where_one_request_alone_does(
 
 def test_of_a_batch_that_fails_only_the_failing_request_raises() -> None:
     log = GatedLog()
-    combiner: Combiner[str] = Combiner(log.apply, items_max=100)
+    combiner: Combiner[str] = Combiner(log.apply, items_max=100, crowd=CROWD)
     with held_up(log, combiner, [["a"], ["b", BAD], ["c"]]) as futures:
         futures[0].result(DEADLINE_SECONDS)
         futures[2].result(DEADLINE_SECONDS)
@@ -174,7 +193,7 @@ def test_of_a_batch_that_fails_only_the_failing_request_raises() -> None:
 
 def test_a_request_that_fails_alone_is_applied_once_and_raises_and_the_next_goes_on() -> None:
     log = GatedLog()
-    combiner: Combiner[str] = Combiner(log.apply, items_max=100)
+    combiner: Combiner[str] = Combiner(log.apply, items_max=100, crowd=CROWD)
     with pytest.raises(Refused):
         combiner.submit([BAD])
     combiner.submit(["a"])
@@ -183,7 +202,7 @@ def test_a_request_that_fails_alone_is_applied_once_and_raises_and_the_next_goes
 
 def test_what_a_batch_leaves_comes_first_in_the_next_and_the_rest_is_done() -> None:
     log = GatedLog(held={"b"})
-    combiner: Combiner[str] = Combiner(log.apply, items_max=2)
+    combiner: Combiner[str] = Combiner(log.apply, items_max=2, crowd=CROWD)
     with held_up(log, combiner, [["a", "b"], ["c", "d"], ["e"]]) as futures:
         futures[1].result(DEADLINE_SECONDS)
         futures[2].result(DEADLINE_SECONDS)
@@ -195,7 +214,7 @@ def test_what_a_batch_leaves_comes_first_in_the_next_and_the_rest_is_done() -> N
 
 def test_what_is_left_again_and_again_is_waited_for_though_others_go_on() -> None:
     log = GatedLog(held={"b"})
-    combiner: Combiner[str] = Combiner(log.apply, items_max=2)
+    combiner: Combiner[str] = Combiner(log.apply, items_max=2, crowd=CROWD)
     others = [[f"{number}"] for number in range(3 * TIMES_LEFT_MAX)]
     with held_up(log, combiner, [["b"], *others]) as futures:
         for future in futures:
@@ -208,7 +227,7 @@ def test_what_is_left_again_and_again_is_waited_for_though_others_go_on() -> Non
 
 def test_a_request_that_is_done_in_part_is_told_of_as_begun() -> None:
     log = GatedLog(held={"b"})
-    combiner: Combiner[str] = Combiner(log.apply, items_max=2)
+    combiner: Combiner[str] = Combiner(log.apply, items_max=2, crowd=CROWD)
     begun: list[int] = []
 
     def apply(items: list[str], *, patient: bool) -> list[str]:
@@ -224,7 +243,7 @@ def test_a_request_that_is_done_in_part_is_told_of_as_begun() -> None:
 
 def test_a_batch_that_fails_with_something_left_of_before_applies_that_alone() -> None:
     log = GatedLog(held={"b"})
-    combiner: Combiner[str] = Combiner(log.apply, items_max=2)
+    combiner: Combiner[str] = Combiner(log.apply, items_max=2, crowd=CROWD)
     with held_up(log, combiner, [["a", "b"], [BAD, "c"]]) as futures:
         futures[0].result(DEADLINE_SECONDS)
         with pytest.raises(Refused):

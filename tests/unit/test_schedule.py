@@ -57,7 +57,9 @@ def broker() -> Iterator[Broker]:
         broker=broker,
         broker_url=UNREACHABLE_URL,
     )
-    declare_actors(broker, engine=engine, rulebooks=rulebooks, projector=projector, sweeps=sweeps)
+    declare_actors(
+        broker, engine=engine, rulebooks=rulebooks, projector=projector, sweeps=sweeps, threads=1
+    )
     yield broker
     broker.client.close()
     engine.dispose()

@@ -38,9 +38,12 @@ def load_settings(**bound: Any) -> Settings:
 
 
 @contextmanager
-def open_console_runtime(*, connections_max: int = 5, **bound: Any) -> Iterator[Runtime]:
+def open_console_runtime(
+    *, connections_max: int = 5, threads: int = 1, **bound: Any
+) -> Iterator[Runtime]:
     """Open the servers for one command."""
-    with open_runtime(load_settings(**bound), connections_max=connections_max) as runtime:
+    settings = load_settings(**bound)
+    with open_runtime(settings, connections_max=connections_max, threads=threads) as runtime:
         yield runtime
 
 

@@ -96,7 +96,9 @@ def worker(
     unknown = sorted(set(names) - set(QUEUES))
     if unknown or not names:
         fail(f"there is no queue {', '.join(unknown) or queues!r}; there are {', '.join(QUEUES)}")
-    with open_console_runtime(connections_max=CONNECTIONS_MAX, process="worker") as runtime:
+    with open_console_runtime(
+        connections_max=CONNECTIONS_MAX, threads=threads, process="worker"
+    ) as runtime:
         run_worker(runtime, names, threads)
 
 

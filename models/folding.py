@@ -105,8 +105,18 @@ def renew_stale(connection: Connection, rules: Rules, users: Users, now: datetim
     return bool(stale) and bring_up_to_date(connection, rules, users, stale, now)
 
 
-def pass_time(connection: Connection, rules: Rules, users: Users, now: datetime) -> bool:
-    """Do what time alone causes up to `now`, and write it; tell whether any board changed."""
+def pass_time(
+    connection: Connection,
+    rules: Rules,
+    users: Users,
+    now: datetime,
+    *,
+    new_calendar: bool = False,
+) -> bool:
+    """Do what time alone causes up to `now`, and write it; tell whether any board changed.
+
+    By a `new_calendar` what is due is computed anew from where each user is: what is closed stays.
+    """
     current = users.states.keys() - users.stale
     touched = renew_stale(connection, rules, users, now)
     folded = {}
@@ -114,6 +124,8 @@ def pass_time(connection: Connection, rules: Rules, users: Users, now: datetime)
         one = folded[user_id] = _Folded(
             state=users.states[user_id], effects=Effects(encode=encode_state)
         )
+        if new_calendar and one.state.as_of is not None:
+            one.state.due_at = one.state.as_of[0]
         advance(one.state, now, rules, one.effects)
     return _put(connection, rules, users, folded, {}, now) or touched
 

@@ -286,6 +286,16 @@ dead_messages = Table(
     Column("died_at", INSTANT, nullable=False, server_default=func.now()),
 )
 
+calendars = Table(
+    "calendars",
+    metadata,
+    # a version of tzdata, by which what is due is computed anew for everyone
+    Column("version", ID, primary_key=True),
+    # users up to this id are done
+    Column("done_until", ID, nullable=False),
+    Column("finished_at", INSTANT),
+)
+
 tick_runs = Table(
     "tick_runs",
     metadata,

@@ -16,6 +16,7 @@ from dramatiq import Broker
 from sqlalchemy import Engine
 
 from jobs.finalize_runs import finalize_due_runs, open_runs
+from jobs.follow_calendar import follow_calendar
 from jobs.recompute_users import recompute_stale
 from jobs.sweep_streaks import USERS_PER_TRANSACTION, sweep_streaks
 from models.rankings import Rankings
@@ -24,6 +25,7 @@ from worker.clock import utc_now
 from worker.projecting import Projector
 from worker.queues import read_applied_until
 from worker.recovery import recover_messages
+from worker.zones import tzdata_version
 
 Sweep = Callable[[datetime], Mapping[str, int]]
 USERS_PER_SWEEP_MAX = 2_000
@@ -46,30 +48,15 @@ def build_sweeps(
     broker_url: str,
 ) -> dict[str, Sweep]:
     """Return the sweeps by the names of their ticks, and the one that helps."""
-    sweeping = Lock()
-
-    def streaks(now: datetime, *, helpers: int = HELPERS_CALLED) -> Mapping[str, int]:
-        """Sweep for a while; call for help where much is due, once, and again to go on."""
-        done = 0
-        if not sweeping.acquire(blocking=False):
-            return {"users": done}
-        began = time.monotonic()
-        try:
-            for users in sweep_streaks(engine, rulebooks, now, touched=projector.wake):
-                done += users
-                if users < USERS_PER_TRANSACTION:
-                    return {"users": done}
-                if time.monotonic() > began + SECONDS_PER_SWEEP_MAX:
-                    break
-                call_for_help(broker, helpers)
-                helpers = 0
-        finally:
-            sweeping.release()
-        call_for_help(broker, 1)
-        return {"users": done}
+    streaks = _StreakSweep(engine, rulebooks, projector, broker)
 
     def recompute(now: datetime) -> Mapping[str, int]:
         done = recompute_stale(engine, rulebooks, now, users_max=USERS_PER_SWEEP_MAX)
+        began = time.monotonic()
+        for users in follow_calendar(engine, rulebooks, tzdata_version(), now):
+            done += users
+            if time.monotonic() > began + SECONDS_PER_SWEEP_MAX:
+                break
         if done:
             projector.wake()
         return {"users": done}
@@ -89,6 +76,39 @@ def build_sweeps(
         "recompute-users": recompute,
         HELP_SWEEP: lambda now: streaks(now, helpers=0),
     }
+
+
+class _StreakSweep:
+    """Sweeps streaks, once at a time in this process, and calls others to help."""
+
+    def __init__(
+        self, engine: Engine, rulebooks: Rulebooks, projector: Projector, broker: Broker
+    ) -> None:
+        self._engine = engine
+        self._rulebooks = rulebooks
+        self._projector = projector
+        self._broker = broker
+        self._sweeping = Lock()
+
+    def __call__(self, now: datetime, *, helpers: int = HELPERS_CALLED) -> Mapping[str, int]:
+        """Sweep for a while; call for help where much is due, once, and again to go on."""
+        if not self._sweeping.acquire(blocking=False):
+            return {"users": 0}
+        done, began = 0, time.monotonic()
+        try:
+            parts = sweep_streaks(self._engine, self._rulebooks, now, touched=self._projector.wake)
+            for users in parts:
+                done += users
+                if users < USERS_PER_TRANSACTION:
+                    return {"users": done}
+                if time.monotonic() > began + SECONDS_PER_SWEEP_MAX:
+                    break
+                call_for_help(self._broker, helpers)
+                helpers = 0
+        finally:
+            self._sweeping.release()
+        call_for_help(self._broker, 1)
+        return {"users": done}
 
 
 def call_for_help(broker: Broker, helpers: int) -> None:

@@ -17,6 +17,7 @@ from sqlalchemy import Engine, Row, Table, select
 from jobs.apply_events import Applied, Kind, Received, apply_events
 from jobs.apply_program import ProgramApplied, apply_program
 from jobs.show_leaderboard import find_leaderboard
+from jobs.verify import Verified, verify_users
 from models import tables
 from models.database import open_engine
 from models.program import load_program
@@ -125,6 +126,15 @@ def must_equal(found: Dump, expected: Dump) -> None:
     assert found.keys() == expected.keys()
     for name, rows in expected.items():
         assert found[name] == rows, name
+
+
+def must_verify(engine: Engine) -> Verified:
+    """Fold everyone from nothing: what is stored must be the same; return how many those were."""
+    verified = Verified()
+    verify_users(engine, Rulebooks(), verified)
+    assert verified.user_mismatches == 0, verified.samples
+    assert verified.users_checked > 0
+    return verified
 
 
 def read_run_scores(engine: Engine) -> list[tuple[Row[Any], tuple[Any, ...]]]:

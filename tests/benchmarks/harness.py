@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 from redis import Redis
@@ -44,6 +45,7 @@ POLL_SECONDS = 0.05
 RUN_SECONDS_MAX = 600.0
 STOP_SECONDS_MAX = 20.0
 SEED = 20261123
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,19 +200,20 @@ def measure_rate(
     What was there at the first look counts neither as time nor as work, so that the start of
     processes is left out. Raises TimeoutError.
     """
-    deadline = time.monotonic() + RUN_SECONDS_MAX
-    while not (first := count()):
-        _look_again(deadline)
+    first = wait_for(count)
     began = time.perf_counter()
-    while count() < target or not is_finished():
-        _look_again(deadline)
+    wait_for(lambda: count() >= target and is_finished())
     return (target - first) / (time.perf_counter() - began)
 
 
-def _look_again(deadline: float) -> None:
-    if time.monotonic() > deadline:
-        raise TimeoutError(f"not finished within {RUN_SECONDS_MAX} s")
-    time.sleep(POLL_SECONDS)
+def wait_for(condition: Callable[[], Answer | None]) -> Answer:
+    """Look until the condition's answer is true, and return it. Raises TimeoutError."""
+    deadline = time.monotonic() + RUN_SECONDS_MAX
+    while not (answer := condition()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not finished within {RUN_SECONDS_MAX} s")
+        time.sleep(POLL_SECONDS)
+    return answer
 
 
 def resident_megabytes(processes: Sequence[psutil.Process]) -> float:

@@ -6,11 +6,10 @@ They end once beside nothing else, and once beside live events in the processes 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from multiprocessing import get_context
 from statistics import quantiles
-from typing import TypeVar
 
 from sqlalchemy import Engine, text
 
@@ -24,14 +23,14 @@ from models.statements.ticks import read_last_runs
 from tests.benchmarks.harness import (
     METRIC,
     PROCESSES,
-    RUN_SECONDS_MAX,
     Figure,
     open_bench,
     resident_megabytes,
     running,
     script,
+    wait_for,
 )
-from tests.benchmarks.live import WATCH_SECONDS, live_events
+from tests.benchmarks.live import live_events
 from worker.serving import collect_rarely
 
 WORKER = (script("streakline"), "worker", "--queues", "events,sweeps")
@@ -39,7 +38,6 @@ ANALYTICS = (script("streakline"), "worker", "--queues", "sweeps,analytics", "--
 SCHEDULER = (script("streakline"), "scheduler")
 EVENTS_PER_SECOND = 500
 DELAYS_BEFORE = 50
-Answer = TypeVar("Answer")
 ACTIVE_AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 DUE_BEFORE = ACTIVE_AT + timedelta(days=2)
 LOST_AT = ACTIVE_AT + timedelta(days=5)
@@ -127,11 +125,11 @@ def _end_beside_events(count: int) -> Iterator[Figure]:
             running(bench, ANALYTICS, 1) as analytics,
             live_events(bench, EVENTS_PER_SECOND) as delays,
         ):
-            _wait_until(lambda: len(delays) > DELAYS_BEFORE)
+            wait_for(lambda: len(delays) > DELAYS_BEFORE)
             del delays[:]
             with running(bench, SCHEDULER, 1):
-                began = _wait_until(lambda: _first_sweep(bench.engine))
-                _wait_until(lambda: not _is_anyone_due(bench.engine))
+                began = wait_for(lambda: _first_sweep(bench.engine))
+                wait_for(lambda: not _is_anyone_due(bench.engine))
                 seconds = (datetime.now(UTC) - began).total_seconds()
             slowest = quantiles(delays, n=100)[94]
             megabytes = resident_megabytes([*workers, *analytics])
@@ -161,15 +159,6 @@ def _first_sweep(engine: Engine) -> datetime | None:
 def _is_anyone_due(engine: Engine) -> bool:
     with engine.connect() as connection:
         return is_anyone_due(connection, DUE_BEFORE)
-
-
-def _wait_until(condition: Callable[[], Answer | None]) -> Answer:
-    deadline = time.monotonic() + RUN_SECONDS_MAX
-    while not (answer := condition()):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {RUN_SECONDS_MAX} s")
-        time.sleep(WATCH_SECONDS)
-    return answer
 
 
 def _sweep(database_url: str) -> int:

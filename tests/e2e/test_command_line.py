@@ -23,14 +23,6 @@ from tests.waiting import wait_until
 from worker.schedule import TICKS
 
 
-@pytest.fixture
-def stack(database_url: str, valkey_url: str, namespace: str, tmp_path: Path) -> Iterator[Stack]:
-    with running_stack(
-        database_url=database_url, broker_url=valkey_url, namespace=namespace, home=tmp_path
-    ) as stack:
-        yield stack
-
-
 def run_alone(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command with nothing of ours in the environment but what is given."""
     clean = {name: value for name, value in os.environ.items() if "STREAKLINE_" not in name}

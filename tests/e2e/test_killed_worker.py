@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import signal
 import sys
-from pathlib import Path
 
 import pytest
 
 from streakline import Event
 from tests.e2e.dying_worker import POINTS
-from tests.stack import read_boards, running_stack
+from tests.stack import Stack, read_boards
 from tests.waiting import wait_until
 
 USERS = 6
@@ -19,38 +18,33 @@ RECOVERY_SECONDS_MAX = 90  # the design's own goal for a dead worker's messages
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_nothing_is_lost_or_doubled_when_a_worker_is_killed(
-    point: str, database_url: str, valkey_url: str, namespace: str, tmp_path: Path
-) -> None:
-    with running_stack(
-        database_url=database_url, broker_url=valkey_url, namespace=namespace, home=tmp_path
-    ) as stack:
-        # Given events on the queue and a worker that dies of the first message
-        events = [
-            Event(user_id=f"user-{number % USERS}", metric="lessons", key=str(number))
-            for number in range(EVENTS)
-        ]
-        with stack.client() as client:
-            client.track_many(events)
-        dying = stack.start(sys.executable, "-m", "tests.e2e.dying_worker", point)
-        assert dying.wait(timeout=60) == -signal.SIGKILL
+def test_nothing_is_lost_or_doubled_when_a_worker_is_killed(point: str, stack: Stack) -> None:
+    # Given events on the queue and a worker that dies of the first message
+    events = [
+        Event(user_id=f"user-{number % USERS}", metric="lessons", key=str(number))
+        for number in range(EVENTS)
+    ]
+    with stack.client() as client:
+        client.track_many(events)
+    dying = stack.start(sys.executable, "-m", "tests.e2e.dying_worker", point)
+    assert dying.wait(timeout=60) == -signal.SIGKILL
 
-        # When others take over
-        stack.start_all()
-        wait_until(
-            lambda: stack.run("drain", "--timeout", "5").returncode == 0,
-            deadline_seconds=RECOVERY_SECONDS_MAX,
-            message="the dead worker's messages run again",
-        )
+    # When others take over
+    stack.start_all()
+    wait_until(
+        lambda: stack.run("drain", "--timeout", "5").returncode == 0,
+        deadline_seconds=RECOVERY_SECONDS_MAX,
+        message="the dead worker's messages run again",
+    )
 
-        # Then every event counts once, everywhere
-        status = stack.ask("status")
-        assert status["applied_events"] == EVENTS
-        assert status["dead_messages"] == 0
-        for number in range(USERS):
-            user = stack.ask("user", "show", f"user-{number}")
-            assert user["metrics"]["lessons"]["total"] == str(EVENTS // USERS)
-            assert user["points"]["xp"]["total"] == str(EVENTS // USERS * 10)
-        for redis, postgres in read_boards(stack, ["lessons", "xp"]).values():
-            assert redis["participants"] == USERS
-            assert redis == postgres
+    # Then every event counts once, everywhere
+    status = stack.ask("status")
+    assert status["applied_events"] == EVENTS
+    assert status["dead_messages"] == 0
+    for number in range(USERS):
+        user = stack.ask("user", "show", f"user-{number}")
+        assert user["metrics"]["lessons"]["total"] == str(EVENTS // USERS)
+        assert user["points"]["xp"]["total"] == str(EVENTS // USERS * 10)
+    for redis, postgres in read_boards(stack, ["lessons", "xp"]).values():
+        assert redis["participants"] == USERS
+        assert redis == postgres

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
@@ -14,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streakline import Event
 from tests.servers import free_port
-from tests.stack import STREAKLINE, Stack, running_stack
+from tests.stack import STREAKLINE, Stack
 from tests.waiting import wait_until
 from worker.schedule import TICKS
 
@@ -81,81 +80,64 @@ def answers(port: int, path: str, status: int) -> Callable[[], bool]:
     return lambda: fetch(port, path)[0] == status
 
 
-def test_processes_tell_what_they_did_and_how_far_everything_is(
-    database_url: str, valkey_url: str, namespace: str, tmp_path: Path
-) -> None:
-    with running_stack(
-        database_url=database_url, broker_url=valkey_url, namespace=namespace, home=tmp_path
-    ) as stack:
-        worker = start(stack, "worker", "--queues", "events")
-        sweeper = start(stack, "worker", "--queues", "sweeps,analytics", "--threads", "2")
-        scheduler = start(stack, "scheduler")
-        for port in (worker, sweeper, scheduler):
-            wait_until(answers(port, "/health", 200), deadline_seconds=60)
-            assert ask(port, "/ready")[1]["ok"]
-
-        # Given 3 events, and one of a metric that there is not
-        events = [Event(user_id="ann", metric="lessons", key=key) for key in "abc"]
-        with stack.client() as client:
-            client.track_many([*events, Event(user_id="ann", metric="lesons", key="d")])
-
-        # Then the worker counts them by what became of them
-        wait_until(lambda: outcomes(worker) == {"applied": 3, "rejected": 1})
-        wait_until(lambda: read_metrics(worker)["streakline_apply_latency_seconds_count",] == 1)
-        found = read_metrics(worker)
-        # what is of a user never seen goes into the batch after the one that adds the user
-        assert found["streakline_batch_events_sum",] == 8
-        assert 0 < found["streakline_apply_latency_seconds_sum",] < 60
-        wait_until(
-            lambda: ("streakline_projection_seconds_count", "rankings") in read_metrics(worker)
-        )
-
-        # And sweeps are timed, and the scheduler tells of every tick and queue
-        names = {tick.name for tick in TICKS}
-        wait_until(lambda: names == swept(sweeper))
-        wait_until(lambda: overdue(scheduler) == dict.fromkeys(names, 0))
-        of_all = read_metrics(scheduler)
-        assert of_all["streakline_status_readable",] == 1
-        assert of_all["streakline_queue_events", "events"] == 0
-        assert {labels[0] for name, *labels in of_all if name == "streakline_queue_messages"} == {
-            "events",
-            "sweeps",
-        }
-        assert ("streakline_queue_events", "events") not in found, "of the scheduler alone"
-        assert fetch(worker, "/elsewhere")[0] == 404
-
-
-def test_a_process_works_though_it_is_not_ready_without_its_servers(
-    database_url: str, valkey_url: str, namespace: str, tmp_path: Path
-) -> None:
-    with running_stack(
-        database_url=database_url, broker_url=valkey_url, namespace=namespace, home=tmp_path
-    ) as stack:
-        port = free_port()
-        stack.start(
-            STREAKLINE,
-            "scheduler",
-            STREAKLINE_MONITOR_PORT=str(port),
-            STREAKLINE_DATABASE_URL="postgresql://nobody@127.0.0.1:1/nothing",
-        )
+def test_processes_tell_what_they_did_and_how_far_everything_is(stack: Stack) -> None:
+    worker = start(stack, "worker", "--queues", "events")
+    sweeper = start(stack, "worker", "--queues", "sweeps,analytics", "--threads", "2")
+    scheduler = start(stack, "scheduler")
+    for port in (worker, sweeper, scheduler):
         wait_until(answers(port, "/health", 200), deadline_seconds=60)
-        status, found = ask(port, "/ready")
-        assert status == 503
-        assert found["ok"] is False
-        assert "Postgres cannot be reached" in found["postgres"]
-        assert "Valkey" in found["broker"]
-        assert read_metrics(port).get(("streakline_status_readable",)) == 0
+        assert ask(port, "/ready")[1]["ok"]
+
+    # Given 3 events, and one of a metric that there is not
+    events = [Event(user_id="ann", metric="lessons", key=key) for key in "abc"]
+    with stack.client() as client:
+        client.track_many([*events, Event(user_id="ann", metric="lesons", key="d")])
+
+    # Then the worker counts them by what became of them
+    wait_until(lambda: outcomes(worker) == {"applied": 3, "rejected": 1})
+    wait_until(lambda: read_metrics(worker)["streakline_apply_latency_seconds_count",] == 1)
+    found = read_metrics(worker)
+    # what is of a user never seen goes into the batch after the one that adds the user
+    assert found["streakline_batch_events_sum",] == 8
+    assert 0 < found["streakline_apply_latency_seconds_sum",] < 60
+    wait_until(lambda: ("streakline_projection_seconds_count", "rankings") in read_metrics(worker))
+
+    # And sweeps are timed, and the scheduler tells of every tick and queue
+    names = {tick.name for tick in TICKS}
+    wait_until(lambda: names == swept(sweeper))
+    wait_until(lambda: overdue(scheduler) == dict.fromkeys(names, 0))
+    of_all = read_metrics(scheduler)
+    assert of_all["streakline_status_readable",] == 1
+    assert of_all["streakline_queue_events", "events"] == 0
+    assert {labels[0] for name, *labels in of_all if name == "streakline_queue_messages"} == {
+        "events",
+        "sweeps",
+    }
+    assert ("streakline_queue_events", "events") not in found, "of the scheduler alone"
+    assert fetch(worker, "/elsewhere")[0] == 404
 
 
-def test_a_port_that_is_taken_is_said_with_the_setting(
-    database_url: str, valkey_url: str, namespace: str, tmp_path: Path
-) -> None:
-    with running_stack(
-        database_url=database_url, broker_url=valkey_url, namespace=namespace, home=tmp_path
-    ) as stack:
-        port = start(stack, "scheduler")
-        wait_until(answers(port, "/health", 200), deadline_seconds=60)
-        again = stack.start(STREAKLINE, "scheduler", STREAKLINE_MONITOR_PORT=str(port))
-        assert again.wait(timeout=60) == 2
-        stack.processes[0].send_signal(signal.SIGTERM)
-        assert stack.processes[0].wait(timeout=60) == 0
+def test_a_process_works_though_it_is_not_ready_without_its_servers(stack: Stack) -> None:
+    port = free_port()
+    stack.start(
+        STREAKLINE,
+        "scheduler",
+        STREAKLINE_MONITOR_PORT=str(port),
+        STREAKLINE_DATABASE_URL="postgresql://nobody@127.0.0.1:1/nothing",
+    )
+    wait_until(answers(port, "/health", 200), deadline_seconds=60)
+    status, found = ask(port, "/ready")
+    assert status == 503
+    assert found["ok"] is False
+    assert "Postgres cannot be reached" in found["postgres"]
+    assert "Valkey" in found["broker"]
+    assert read_metrics(port).get(("streakline_status_readable",)) == 0
+
+
+def test_a_port_that_is_taken_is_said_with_the_setting(stack: Stack) -> None:
+    port = start(stack, "scheduler")
+    wait_until(answers(port, "/health", 200), deadline_seconds=60)
+    again = stack.start(STREAKLINE, "scheduler", STREAKLINE_MONITOR_PORT=str(port))
+    assert again.wait(timeout=60) == 2
+    stack.processes[0].send_signal(signal.SIGTERM)
+    assert stack.processes[0].wait(timeout=60) == 0

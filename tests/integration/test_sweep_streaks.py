@@ -11,7 +11,6 @@ from sqlalchemy import Engine
 
 from jobs.recompute_users import recompute_users
 from jobs.sweep_streaks import USERS_PER_TRANSACTION, sweep_streaks
-from jobs.verify import Verified, verify_users
 from models import tables
 from models.rulebooks import Rulebooks
 from models.statements import users as user_statements
@@ -19,6 +18,7 @@ from tests.applying import (
     Raw,
     dump_state,
     must_equal,
+    must_verify,
     opened,
     put_events,
     put_program,
@@ -90,13 +90,6 @@ def sweep(engine: Engine, now: datetime) -> int:
 def notices(engine: Engine) -> list[tuple[str, str, bool]]:
     found = read_table(engine, tables.notices)
     return sorted((row["kind"], row["cause"], row["silent"]) for row in found)
-
-
-def must_verify(engine: Engine) -> None:
-    verified = Verified()
-    verify_users(engine, Rulebooks(), verified)
-    assert verified.user_mismatches == 0, verified.samples
-    assert verified.users_checked > 0
 
 
 def test_a_missed_day_spends_a_freeze_and_the_next_ends_the_chain_s23_s24(engine: Engine) -> None:

@@ -44,49 +44,48 @@ class StatusCollector(Collector):
         except Exception as error:
             if not is_outage(error):
                 log.exception("status_not_read")
-            yield _gauge("status_readable", "Whether the servers could be asked.", 0)
+            yield _plain("status_readable", "Whether the servers could be asked.", 0)
             return
-        yield _gauge("status_readable", "Whether the servers could be asked.", 1)
+        yield _plain("status_readable", "Whether the servers could be asked.", 1)
         yield from _gauges(status, utc_now())
-        depths = GaugeMetricFamily(
-            "streakline_queue_messages", "Messages that a queue holds.", labels=["queue"]
-        )
-        for queue, count in messages.items():
-            depths.add_metric([queue], count)
-        yield depths
+        yield _by("queue", "queue_messages", "Messages that a queue holds.", messages)
 
 
 def _gauges(status: Mapping[str, Any], now: datetime) -> Iterator[Metric]:
-    queue = {"queue": EVENTS_QUEUE}
     waiting, oldest = status["waiting_events"], status["oldest_waiting_seconds"]
-    yield _gauge("queue_events", "Events that wait to be applied.", waiting, **queue)
-    yield _gauge("queue_oldest_seconds", "Since when the oldest waits.", oldest, **queue)
-    rankings = {"projection": "rankings"}
-    yield _gauge(
+    yield _by("queue", "queue_events", "Events that wait to be applied.", {EVENTS_QUEUE: waiting})
+    yield _by(
+        "queue", "queue_oldest_seconds", "Since when the oldest waits.", {EVENTS_QUEUE: oldest}
+    )
+    yield _by(
+        "projection",
         "projection_waiting_batches",
         "Batches that wait to be projected, once for each board.",
-        status["rankings"]["waiting"],
-        **rankings,
+        {"rankings": status["rankings"]["waiting"]},
     )
-    yield _gauge(
+    yield _by(
+        "projection",
         "projection_lag_seconds",
         "How far a projection is behind Postgres.",
-        status["rankings_lag_seconds"],
-        **rankings,
+        {"rankings": status["rankings_lag_seconds"]},
     )
-    yield _gauge("dead_messages", "Messages that were given up and kept.", status["dead_messages"])
+    yield _plain("dead_messages", "Messages that were given up and kept.", status["dead_messages"])
     overdue = set(overdue_ticks(status, now))
-    late = GaugeMetricFamily(
-        "streakline_tick_overdue",
+    yield _by(
+        "tick",
+        "tick_overdue",
         "1 where a tick has not run for three intervals.",
-        labels=["tick"],
+        {tick["name"]: tick["name"] in overdue for tick in status["ticks"]},
     )
-    for tick in status["ticks"]:
-        late.add_metric([tick["name"]], tick["name"] in overdue)
-    yield late
 
 
-def _gauge(name: str, text: str, value: float, **labels: str) -> Metric:
-    found = GaugeMetricFamily(f"streakline_{name}", text, labels=list(labels))
-    found.add_metric(list(labels.values()), value)
+def _plain(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"streakline_{name}", text, value=value)
+
+
+def _by(label: str, name: str, text: str, values: Mapping[str, float]) -> Metric:
+    """Return a gauge with a value for each of its label's."""
+    found = GaugeMetricFamily(f"streakline_{name}", text, labels=[label])
+    for of, value in values.items():
+        found.add_metric([of], value)
     return found

@@ -29,10 +29,11 @@ def lock_calendar(connection: Connection, version: str) -> str | None:
     None where there is nothing to do: it is done for all, somebody else is at it, or there is a
     newer one, which a process that is not upgraded yet must not undo.
     """
-    if version > (connection.execute(_NEWEST).scalar_one() or ""):
-        connection.execute(_ADD, {"version": version})
-    elif version < connection.execute(_NEWEST).scalar_one():
+    newest: str = connection.execute(_NEWEST).scalar_one() or ""
+    if version < newest:
         return None
+    if version > newest:
+        connection.execute(_ADD, {"version": version})
     done_until: str | None = connection.execute(_LOCK, {"version": version}).scalar_one_or_none()
     return done_until
 

@@ -5,9 +5,9 @@ messages one leads: it takes what all have brought, applies it in one go, and th
 own done. A message is acknowledged only after the batches it went into.
 
 A message that comes after a pause is applied at once. What comes soon after it waits until the pace
-allows the next batch, or a crowd waits: at 500 messages a second that takes two fifths of the CPU
-time of batches as small as they come. After a batch of several the next leader waits a moment for
-as many, who are about to bring more.
+allows the next batch, or a crowd waits: batches as small as they come would cost a processor that
+others need (`tests/benchmarks/live.py`). After a batch of several the next leader waits a moment
+for as many, who are about to bring more.
 
 What another process is busy with is left for the next batch instead of being waited for.
 """

@@ -1,21 +1,73 @@
-"""Live events at a steady rate, some of them watched from `track` until they are ranked."""
+"""Live events at a steady rate, some of them watched from `track` until they are ranked.
+
+Beside nothing else they show what single events cost where batches are not full.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from statistics import quantiles
 from threading import Event, Thread
+
+import psutil
 
 from models.rules.rankings import ALL, Board
 from streakline import Client
-from tests.benchmarks.harness import METRIC, Bench
+from tests.benchmarks.harness import (
+    METRIC,
+    PROCESSES,
+    Bench,
+    Figure,
+    open_bench,
+    running,
+    script,
+    wait_for,
+)
 
+WORKER = (script("streakline"), "worker", "--queues", "events,sweeps")
+EVENTS_PER_SECOND = 500
+DELAYS_BEFORE = 50
+"""Delays that are thrown away: of events that waited for the processes to start."""
 USERS = 1_000
 WATCHED_EACH = 25
 """One of so many events is watched; all of one user's are apart by more than they may take."""
 WATCH_SECONDS = 0.02
 BOARD = Board(leaderboard=METRIC, run=ALL, segment=ALL, since=1, ascending=False)
+
+
+def run(quick: bool) -> Iterator[Figure]:
+    """Yield what single events cost at a steady rate, and how long they take to be ranked."""
+    with (
+        open_bench() as bench,
+        running(bench, WORKER, PROCESSES) as workers,
+        live_events(bench, EVENTS_PER_SECOND) as delays,
+    ):
+        wait_for(lambda: len(delays) > DELAYS_BEFORE)
+        del delays[:]
+        began, used = time.perf_counter(), cpu_seconds(workers)
+        wait_for(lambda: len(delays) >= (100 if quick else 500))
+        cores = (cpu_seconds(workers) - used) / (time.perf_counter() - began)
+        slowest = percentile_95(delays)
+    name = f"{EVENTS_PER_SECOND} single events/s"
+    yield Figure(name=f"{name}, of {PROCESSES} workers", value=cores, unit="cores")
+    yield Figure(
+        name=f"{name}, from `track` to ranked, 95th percentile",
+        value=slowest,
+        unit="s",
+        note=f"of {len(delays):,} events that were watched",
+    )
+
+
+def percentile_95(delays: list[float]) -> float:
+    """Return which delay nineteen of twenty do not exceed."""
+    return quantiles(delays, n=100)[94]
+
+
+def cpu_seconds(processes: Sequence[psutil.Process]) -> float:
+    """Return the processor time that these processes have used."""
+    return sum(sum(each.cpu_times()[:2]) for each in processes)
 
 
 @contextmanager

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from multiprocessing import get_context
-from statistics import quantiles
 
 from sqlalchemy import Engine, text
 
@@ -30,14 +29,17 @@ from tests.benchmarks.harness import (
     script,
     wait_for,
 )
-from tests.benchmarks.live import live_events
+from tests.benchmarks.live import (
+    DELAYS_BEFORE,
+    EVENTS_PER_SECOND,
+    WORKER,
+    live_events,
+    percentile_95,
+)
 from worker.serving import collect_rarely
 
-WORKER = (script("streakline"), "worker", "--queues", "events,sweeps")
 ANALYTICS = (script("streakline"), "worker", "--queues", "sweeps,analytics", "--threads", "2")
 SCHEDULER = (script("streakline"), "scheduler")
-EVENTS_PER_SECOND = 500
-DELAYS_BEFORE = 50
 ACTIVE_AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 DUE_BEFORE = ACTIVE_AT + timedelta(days=2)
 LOST_AT = ACTIVE_AT + timedelta(days=5)
@@ -131,7 +133,7 @@ def _end_beside_events(count: int) -> Iterator[Figure]:
                 began = wait_for(lambda: _first_sweep(bench.engine))
                 wait_for(lambda: not _is_anyone_due(bench.engine))
                 seconds = (datetime.now(UTC) - began).total_seconds()
-            slowest = quantiles(delays, n=100)[94]
+            slowest = percentile_95(delays)
             megabytes = resident_megabytes([*workers, *analytics])
     beside = f"beside {EVENTS_PER_SECOND} events/s"
     yield Figure(

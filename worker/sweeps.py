@@ -32,8 +32,10 @@ USERS_PER_SWEEP_MAX = 2_000
 """Users that one sweep folds anew: some seconds' work, so that no message is held for long."""
 SECONDS_PER_SWEEP_MAX = 10.0
 """How long one sweep goes on: a process that is told to stop has 20 s. The rest is for the next."""
-HELPERS_CALLED = 8
-"""Messages that call for help, whichever process takes them: one that sweeps already drops its."""
+CALLS_APART_SECONDS = 0.25
+"""How long after a call for help the next one comes, while there is more to do. Any process may
+take it, and one that sweeps already drops it: so calls come one at a time, each a chance for all,
+instead of many at once, of which one process would take most."""
 HELP_SWEEP = "help-sweep-streaks"
 HELP_SWEEP_ACTOR = "help_sweep_streaks"
 
@@ -74,7 +76,7 @@ def build_sweeps(
         "project-rankings": lambda _: {"batches": projector.project()},
         "recover-messages": lambda _: {"rejected": recover_messages(broker, broker_url)},
         "recompute-users": recompute,
-        HELP_SWEEP: lambda now: streaks(now, helpers=0),
+        HELP_SWEEP: streaks,
     }
 
 
@@ -90,11 +92,12 @@ class _StreakSweep:
         self._broker = broker
         self._sweeping = Lock()
 
-    def __call__(self, now: datetime, *, helpers: int = HELPERS_CALLED) -> Mapping[str, int]:
-        """Sweep for a while; call for help where much is due, once, and again to go on."""
+    def __call__(self, now: datetime) -> Mapping[str, int]:
+        """Sweep for a while, calling for help while much is due, and to go on at the end."""
         if not self._sweeping.acquire(blocking=False):
             return {"users": 0}
         done, began = 0, time.monotonic()
+        call_at = began
         try:
             parts = sweep_streaks(self._engine, self._rulebooks, now, touched=self._projector.wake)
             for users in parts:
@@ -103,15 +106,15 @@ class _StreakSweep:
                     return {"users": done}
                 if time.monotonic() > began + SECONDS_PER_SWEEP_MAX:
                     break
-                call_for_help(self._broker, helpers)
-                helpers = 0
+                if time.monotonic() > call_at:
+                    call_for_help(self._broker)
+                    call_at = time.monotonic() + CALLS_APART_SECONDS
         finally:
             self._sweeping.release()
-        call_for_help(self._broker, 1)
+        call_for_help(self._broker)
         return {"users": done}
 
 
-def call_for_help(broker: Broker, helpers: int) -> None:
-    """Ask as many times for a process that helps to sweep streaks."""
-    for _ in range(helpers):
-        broker.get_actor(HELP_SWEEP_ACTOR).send(utc_now().isoformat())
+def call_for_help(broker: Broker) -> None:
+    """Ask for a process that helps to sweep streaks, whichever takes the message."""
+    broker.get_actor(HELP_SWEEP_ACTOR).send(utc_now().isoformat())

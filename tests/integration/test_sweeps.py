@@ -17,7 +17,7 @@ from worker import sweeps as module
 from worker.actors import SWEEPS_QUEUE
 from worker.runtime import Runtime, open_runtime
 from worker.settings import SecretUrl, Settings
-from worker.sweeps import HELP_SWEEP, HELP_SWEEP_ACTOR, HELPERS_CALLED
+from worker.sweeps import HELP_SWEEP, HELP_SWEEP_ACTOR
 
 ACTIVE_AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 LOST_AT = ACTIVE_AT + timedelta(days=3)
@@ -57,20 +57,24 @@ def calls(runtime: Runtime) -> int:
     return sum(Message.decode(body).actor_name == HELP_SWEEP_ACTOR for body in bodies)
 
 
-@pytest.mark.parametrize(("users", "called"), [(3, 0), (MANY, HELPERS_CALLED)])
-def test_help_is_called_where_more_is_due_than_one_part(
-    users: int, called: int, runtime: Runtime
+@pytest.mark.parametrize(
+    ("users", "called"), [(3, 0), (MANY, 1), (USERS_PER_TRANSACTION + MANY, 2)]
+)
+def test_help_is_called_again_and_again_where_more_is_due_than_one_part(
+    users: int, called: int, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(module, "CALLS_APART_SECONDS", 0.0)
     put_due(runtime, users)
     assert runtime.sweeps["sweep-streaks"](LOST_AT) == {"users": users}
     assert calls(runtime) == called
     assert runtime.sweeps["sweep-streaks"](LOST_AT) == {"users": 0}
 
 
-def test_a_helper_calls_nobody(runtime: Runtime) -> None:
-    put_due(runtime, MANY)
-    assert runtime.sweeps[HELP_SWEEP](LOST_AT) == {"users": MANY}
-    assert calls(runtime) == 0
+def test_calls_for_help_are_apart(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CALLS_APART_SECONDS", 3_600.0)
+    put_due(runtime, USERS_PER_TRANSACTION + MANY)
+    assert runtime.sweeps[HELP_SWEEP](LOST_AT) == {"users": USERS_PER_TRANSACTION + MANY}
+    assert calls(runtime) == 1
 
 
 def test_what_is_left_when_the_time_is_up_is_gone_on_with(

@@ -9,6 +9,10 @@ that user is under that one lock.
 What a fold has decided is marked with the instant at which it was (`decided_at`): a late fact takes
 away what was decided after it, and what is decided anew is written instead.
 
+What the warehouse loads carries the number of the transaction that wrote it (`txid`): a load is a
+range of them. What is taken away of it stands in `removed_rows`, put there by triggers
+(`models/migrations/versions/0006_loads.py`).
+
 Texts compare byte by byte (collation "C"): the order of ids must be the one that Redis has (S44).
 """
 
@@ -38,6 +42,8 @@ ID = Text(collation="C")
 AMOUNT = Numeric(20, 4)
 """A decimal with 4 places, wide enough for 2**53 units of 0.0001 and for sums on the way there."""
 INSTANT = DateTime(timezone=True)
+THIS_TRANSACTION = text("pg_current_xact_id()::text::bigint")
+"""The number of the transaction that writes, 64 bits wide: it is never used again."""
 
 metadata = MetaData(
     naming_convention={
@@ -48,6 +54,12 @@ metadata = MetaData(
         "fk": "fk_%(table_name)s_%(column_0_N_name)s",
     }
 )
+
+
+def _txid() -> Column[int]:
+    """Return the column that tells which transaction wrote a row."""
+    return Column("txid", BigInteger, nullable=False, server_default=THIS_TRANSACTION, index=True)
+
 
 programs = Table(
     "programs",
@@ -73,6 +85,9 @@ users = Table(
     Column("due_at", INSTANT),
     # what time causes up to this instant is told to nobody: it was past when it was imported
     Column("quiet_until", INSTANT),
+    # a small number for each: sets of users are bitmaps in the warehouse
+    Column("number", BigInteger, Identity(), nullable=False, unique=True),
+    _txid(),
     Index(None, "due_at", postgresql_where=text("due_at is not null")),
     postgresql_with={"fillfactor": "70", "toast_tuple_target": "8160"},
 )
@@ -131,6 +146,7 @@ events = Table(
     Column("program_version", Integer, nullable=False),
     Column("received_at", INSTANT, nullable=False),
     Column("applied_at", INSTANT, nullable=False, server_default=func.now()),
+    _txid(),
     # what came after an instant is read where a late event changes the past
     Index(None, "user_id", "occurred_at"),
 )
@@ -171,6 +187,7 @@ streak_chains = Table(
     Column("length", Integer, nullable=False),
     # part of the key, because a streak that becomes weekly may begin a chain on the same date
     Column("decided_at", INSTANT, primary_key=True),
+    _txid(),
     CheckConstraint("length >= 1 and ended_on >= started_on", name="chain"),
 )
 
@@ -192,6 +209,7 @@ point_entries = Table(
     Column("boosts", Text),
     Column("clipped", AMOUNT, nullable=False),
     Column("occurred_at", INSTANT, nullable=False),
+    _txid(),
 )
 
 achievements = Table(
@@ -205,6 +223,7 @@ achievements = Table(
     # completed by a fact that is older than the definition
     Column("backdated", Boolean, nullable=False),
     Column("decided_at", INSTANT, nullable=False),
+    _txid(),
 )
 
 notices = Table(
@@ -219,6 +238,7 @@ notices = Table(
     Column("silent", Boolean, nullable=False),
     Column("decided_at", INSTANT, nullable=False),
     Column("written_at", INSTANT, nullable=False, server_default=func.now()),
+    _txid(),
 )
 
 runs = Table(
@@ -259,6 +279,7 @@ final_standings = Table(
     Column("user_id", ID, nullable=False),
     Column("score", AMOUNT, nullable=False),
     Column("reached_at", INSTANT, nullable=False),
+    _txid(),
     UniqueConstraint("run_id", "segment", "user_id"),
 )
 
@@ -303,4 +324,33 @@ tick_runs = Table(
     Column("tick", Text, primary_key=True),
     Column("slot", INSTANT, primary_key=True),
     Column("ran_at", INSTANT, nullable=False, server_default=func.now()),
+)
+
+removed_rows = Table(
+    "removed_rows",
+    metadata,
+    # what the warehouse has or will have and Postgres has no more; deleted once it is loaded
+    Column("removed_id", BigInteger, Identity(), primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("txid", BigInteger, nullable=False),
+    Column("removed_txid", BigInteger, nullable=False),
+    Column("body", JSONB, nullable=False),
+    Index(None, "source", "txid"),
+    Index(None, "source", "removed_txid"),
+)
+
+loads = Table(
+    "loads",
+    metadata,
+    # a batch for the warehouse: all rows of a source that transactions from one number up to
+    # another, not included, have written or removed. Once committed it never changes.
+    Column("source", Text, primary_key=True),
+    Column("from_txid", BigInteger, primary_key=True, autoincrement=False),
+    Column("to_txid", BigInteger, nullable=False),
+    Column("frozen_at", INSTANT, nullable=False),
+    Column("loaded_at", INSTANT),
+    Column("rows", BigInteger),
+    # why it could not be sent when it was tried last
+    Column("error", Text),
+    CheckConstraint("to_txid > from_txid", name="range"),
 )

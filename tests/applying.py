@@ -50,6 +50,8 @@ _NOT_FACTS = {
     "recorded_at",
     "quiet_until",
     "state",
+    "number",
+    "txid",
 }
 
 

@@ -28,6 +28,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, Insert, insert
 from sqlalchemy.types import Text, TypeDecorator, TypeEngine
 
+from models.tables import THIS_TRANSACTION
+
 
 class _ArrayText(TypeDecorator[Sequence[Any]]):
     """A list as Postgres writes an array: psycopg's own dumper takes half the time of a batch.
@@ -150,10 +152,12 @@ def upsert_given(table: Table, *names: str) -> Insert:
     """Return an insert of parameter rows that replaces what stands under the primary key."""
     statement = insert_given(table, *names)
     keys = [key.name for key in table.primary_key]
-    return statement.on_conflict_do_update(
-        index_elements=keys,
-        set_={name: statement.excluded[name] for name in names if name not in keys},
-    )
+    replaced: dict[str, Any] = {
+        name: statement.excluded[name] for name in names if name not in keys
+    }
+    if "txid" in table.c:
+        replaced["txid"] = THIS_TRANSACTION
+    return statement.on_conflict_do_update(index_elements=keys, set_=replaced)
 
 
 def arrays(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> dict[str, Sequence[Any]]:

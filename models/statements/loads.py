@@ -1,0 +1,468 @@
+"""Loads: batches for the warehouse, each a range of transactions, so that it can be sent again.
+
+A transaction whose number is below the oldest one that still runs has ended: what it wrote is
+there, and nothing comes to it. So all rows of such transactions are a batch that stays what it is,
+with no mark on any row. What was taken away since comes out of `removed_rows`: with sign 1 in the
+batch of the transaction that wrote it, and with sign -1 in the one of that which removed it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    FromClause,
+    RowMapping,
+    Select,
+    SmallInteger,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    delete,
+    func,
+    literal,
+    select,
+    text,
+    union_all,
+    update,
+)
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import insert
+
+from models.statements.boards import ADVISORY_CLASS
+from models.tables import (
+    achievements,
+    events,
+    final_standings,
+    loads,
+    notices,
+    point_entries,
+    removed_rows,
+    runs,
+    streak_chains,
+    users,
+)
+
+ROWS_PER_LOAD = 100_000
+"""Rows after which a load is full; it holds the whole of the last transaction all the same."""
+WAITING_MAX = 1_000_000
+"""Rows that wait are counted up to here."""
+LOCKS_FROM = 100
+"""The second numbers of advisory locks from here on are those of sources, in their order."""
+KEPT = timedelta(days=7)
+"""How long one can see what was loaded when."""
+
+Rows = FromClause
+"""Rows of a table, from the table itself or of those that were removed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What is loaded of a table: columns as the warehouse names them, and what is compared.
+
+    Rows are grouped by `day` and `group`, and `amount` is summed.
+    """
+
+    table: Table
+    is_corrected: bool
+    columns: Callable[[Rows], list[ColumnElement[Any]]]
+    day: Callable[[Rows], ColumnElement[Any]]
+    group: Callable[[Rows], ColumnElement[Any]]
+    amount: Callable[[Rows], ColumnElement[Any]]
+    joined: Callable[[Rows], FromClause] = lambda rows: rows
+
+
+def _named(*names: str) -> Callable[[Rows], list[ColumnElement[Any]]]:
+    return lambda rows: [rows.c[name] for name in names]
+
+
+def _utc_day(name: str) -> Callable[[Rows], ColumnElement[Any]]:
+    return lambda rows: cast(func.timezone("UTC", rows.c[name]), postgresql.DATE)
+
+
+_nothing = literal("", Text())
+_zero = literal(0, BigInteger())
+
+
+def _event_columns(rows: Rows) -> list[ColumnElement[Any]]:
+    names = ("metric", "key", "value", "occurred_at", "local_date")
+    return [
+        rows.c.user_id,
+        users.c.number,
+        *(rows.c[name] for name in names),
+        func.coalesce(cast(rows.c.attributes, Text), _nothing).label("attributes"),
+        rows.c.program_version,
+        rows.c.received_at,
+        rows.c.applied_at,
+    ]
+
+
+def _entry_columns(rows: Rows) -> list[ColumnElement[Any]]:
+    before = ("user_id", "points", "trigger", "since", "cause", "amount", "base")
+    after = ("clipped", "occurred_at", "decided_at", "number")
+    return [
+        *(rows.c[name] for name in before),
+        func.coalesce(rows.c.boosts, _nothing).label("boosts"),
+        *(rows.c[name] for name in after),
+    ]
+
+
+def _notice_columns(rows: Rows) -> list[ColumnElement[Any]]:
+    names = ("user_id", "kind", "cause", "at", "silent")
+    return [*(rows.c[name] for name in names), cast(rows.c.body, Text).label("body")]
+
+
+def _standing_columns(rows: Rows) -> list[ColumnElement[Any]]:
+    names = ("segment", "rank", "user_id", "score", "reached_at")
+    return [runs.c.leaderboard, runs.c.since, runs.c.run, *(rows.c[name] for name in names)]
+
+
+SOURCES: Mapping[str, Source] = {
+    "users": Source(
+        table=users,
+        is_corrected=False,
+        columns=_named("user_id", "number", "first_seen_at"),
+        day=_utc_day("first_seen_at"),
+        group=lambda _: _nothing,
+        amount=lambda rows: rows.c.number,
+    ),
+    "events": Source(
+        table=events,
+        is_corrected=False,
+        columns=_event_columns,
+        joined=lambda rows: rows.join(users, users.c.user_id == rows.c.user_id),
+        day=lambda rows: rows.c.local_date,
+        group=lambda rows: rows.c.metric,
+        amount=lambda rows: rows.c.value,
+    ),
+    "streak_chains": Source(
+        table=streak_chains,
+        is_corrected=True,
+        columns=_named("user_id", "streak", "started_on", "ended_on", "length", "decided_at"),
+        day=lambda rows: rows.c.ended_on,
+        group=lambda rows: rows.c.streak,
+        amount=lambda rows: rows.c.length,
+    ),
+    "point_entries": Source(
+        table=point_entries,
+        is_corrected=True,
+        columns=_entry_columns,
+        day=_utc_day("occurred_at"),
+        group=lambda rows: rows.c.points,
+        amount=lambda rows: rows.c.amount,
+    ),
+    "achievements": Source(
+        table=achievements,
+        is_corrected=True,
+        columns=_named("user_id", "key", "since", "completed_at", "backdated", "decided_at"),
+        day=_utc_day("completed_at"),
+        group=lambda rows: rows.c.key,
+        amount=lambda _: _zero,
+    ),
+    "notices": Source(
+        table=notices,
+        is_corrected=True,
+        columns=_notice_columns,
+        day=_utc_day("at"),
+        group=lambda rows: rows.c.kind,
+        amount=lambda _: _zero,
+    ),
+    "final_standings": Source(
+        table=final_standings,
+        is_corrected=True,
+        columns=_standing_columns,
+        joined=lambda rows: rows.join(runs, runs.c.run_id == rows.c.run_id),
+        day=_utc_day("reached_at"),
+        group=lambda _: runs.c.leaderboard,
+        amount=lambda rows: rows.c.score,
+    ),
+}
+"""What is loaded, by the name that it has here and in the warehouse; users before their events."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """A batch: all that transactions from one number up to another, not included, did to a source.
+
+    `txid` numbers are Postgres' own, 64 bits wide.
+    """
+
+    source: str
+    from_txid: int
+    to_txid: int
+    frozen_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """What is not loaded yet: rows, up to WAITING_MAX a source, and what failed last."""
+
+    rows: Mapping[str, int]
+    events_since: datetime | None
+    failing_since: datetime | None
+    error: str | None
+
+
+class CountedAnew(Exception):
+    """Postgres counts transactions from a lower number than what was loaded."""
+
+    def __init__(self, loaded: int, running: int) -> None:
+        super().__init__(
+            f"transactions up to {loaded} were loaded, but Postgres is at {running}: was it restored "
+            "from a dump? Stop it and let it count on from beyond: pg_resetwal, "
+            "--next-transaction-id and --epoch"
+        )
+
+
+_HORIZON = select(cast(cast(func.pg_snapshot_xmin(func.pg_current_snapshot()), Text), BigInteger))
+_LATEST = (
+    select(loads)
+    .where(loads.c.source == bindparam("source"))
+    .order_by(loads.c.from_txid.desc())
+    .limit(1)
+)
+_FREEZE = insert(loads).on_conflict_do_nothing().returning(loads.c.from_txid)
+_OF_LOAD = (loads.c.source == bindparam("of_source"), loads.c.from_txid == bindparam("of_from"))
+_IS_WAITING = select(loads.c.loaded_at.is_(None)).where(*_OF_LOAD)
+_MARK = (
+    update(loads)
+    .where(*_OF_LOAD, loads.c.loaded_at.is_(None))
+    .values(loaded_at=bindparam("at"), rows=bindparam("sent"), error=None)
+)
+_FORGET = delete(loads).where(
+    loads.c.source == bindparam("source"),
+    loads.c.to_txid <= bindparam("before_txid"),
+    loads.c.loaded_at < bindparam("before"),
+)
+_FAIL = update(loads).where(*_OF_LOAD).values(error=bindparam("reason"))
+_PRUNE = delete(removed_rows).where(
+    removed_rows.c.source == bindparam("source"),
+    removed_rows.c.removed_txid < bindparam("to_txid"),
+)
+_TRY_LOCK = select(func.pg_try_advisory_xact_lock(ADVISORY_CLASS, bindparam("number")))
+_FAILING = select(func.min(loads.c.frozen_at), func.max(loads.c.error)).where(
+    loads.c.loaded_at.is_(None), loads.c.error.is_not(None)
+)
+_NO_LIMIT = text("set local statement_timeout = 0")
+
+
+def freeze(connection: Connection, source: str, now: datetime) -> Load | None:
+    """Return the load of a source that is to be sent: one that was not finished, or the next.
+
+    None where nothing new has been written. Once this transaction is committed the load is frozen.
+    Raises CountedAnew.
+    """
+    latest = connection.execute(_LATEST, {"source": source}).mappings().first()
+    if latest is not None and latest["loaded_at"] is None:
+        return _load(latest)
+    start = 0 if latest is None else latest["to_txid"]
+    horizon = connection.execute(_HORIZON).scalar_one()
+    if horizon < start:
+        raise CountedAnew(start, horizon)
+    last = connection.execute(_last_txid(source), {"start": start, "end": horizon}).scalar_one()
+    if last is None:
+        return None
+    load = Load(source=source, from_txid=start, to_txid=last + 1, frozen_at=now)
+    row = {
+        "source": source,
+        "from_txid": start,
+        "to_txid": load.to_txid,
+        "frozen_at": now,
+    }
+    # Another loader may have frozen the same: then it is that one's to send.
+    return load if connection.execute(_FREEZE, row).first() else None
+
+
+def lock_source(connection: Connection, source: str) -> bool:
+    """Tell whether nobody else sends this source, nor will before this transaction ends."""
+    number = LOCKS_FROM + list(SOURCES).index(source)
+    return bool(connection.execute(_TRY_LOCK, {"number": number}).scalar_one())
+
+
+def is_waiting(connection: Connection, load: Load) -> bool:
+    """Tell whether a load is not marked as loaded yet."""
+    found = connection.execute(_IS_WAITING, _of(load)).scalar()
+    return bool(found)
+
+
+def copy_rows(connection: Connection, load: Load) -> Iterator[bytes]:
+    """Yield the rows of a load as CSV with a header, in an order that is always the same."""
+    connection.execute(_NO_LIMIT)
+    statement = _literally(_rows_of(SOURCES[load.source], load.from_txid, load.to_txid))
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    with (
+        driver.cursor() as cursor,
+        cursor.copy(f"copy ({statement}) to stdout with (format csv, header)") as copy,
+    ):
+        while data := copy.read():
+            yield bytes(data)
+
+
+def mark_loaded(connection: Connection, load: Load, rows: int, now: datetime) -> None:
+    """Say that a load is in the warehouse; forget what was kept for it alone."""
+    connection.execute(_MARK, _of(load) | {"at": now, "sent": rows})
+    connection.execute(_PRUNE, {"source": load.source, "to_txid": load.to_txid})
+    old = {"source": load.source, "before_txid": load.from_txid, "before": now - KEPT}
+    connection.execute(_FORGET, old)
+
+
+def mark_failed(connection: Connection, load: Load, error: str) -> None:
+    """Keep why a load could not be sent; it will be tried again."""
+    connection.execute(_FAIL, _of(load) | {"reason": error})
+
+
+def read_loaded(connection: Connection) -> dict[str, int]:
+    """Return, for each source, the transaction up to which, not included, all is loaded."""
+    found = {}
+    for source in SOURCES:
+        latest = connection.execute(_LATEST, {"source": source}).mappings().first()
+        if latest is None:
+            found[source] = 0
+        else:
+            loaded = latest["loaded_at"] is not None
+            found[source] = latest["to_txid"] if loaded else latest["from_txid"]
+    return found
+
+
+def read_waiting(connection: Connection) -> Waiting:
+    """Return what is not loaded yet."""
+    loaded = read_loaded(connection)
+    rows = {}
+    for name, source in SOURCES.items():
+        some = (
+            select(literal(1))
+            .where(source.table.c.txid >= loaded[name])
+            .limit(WAITING_MAX)
+            .subquery()
+        )
+        rows[name] = connection.execute(select(func.count()).select_from(some)).scalar_one()
+    oldest = select(events.c.applied_at).where(events.c.txid >= loaded["events"])
+    since = connection.execute(oldest.order_by(events.c.txid).limit(1)).scalar()
+    failing_since, error = connection.execute(_FAILING).one()
+    return Waiting(rows=rows, events_since=since, failing_since=failing_since, error=error)
+
+
+Sums = dict[tuple[str, str], tuple[int, Decimal]]
+"""Counts and sums by (day, group)."""
+
+
+def sum_loaded(connection: Connection, source: str, loaded: int) -> Sums:
+    """Return the counts and sums of what transactions below `loaded` wrote of a source."""
+    connection.execute(_NO_LIMIT)
+    of = SOURCES[source]
+    there = of.table.select().where(of.table.c.txid < loaded)
+    if of.is_corrected:
+        gone = removed_rows.c
+        removed = _removed(of.table).where(
+            gone.source == source, gone.txid < loaded, gone.removed_txid >= loaded
+        )
+        rows: Rows = union_all(there, removed).subquery()
+    else:
+        rows = there.subquery()
+    query = (
+        select(
+            cast(of.day(rows), Text),
+            of.group(rows),
+            func.count(),
+            func.coalesce(func.sum(of.amount(rows)), 0),
+        )
+        .select_from(of.joined(rows))
+        .group_by(text("1"), text("2"))
+    )
+    return {
+        (day, group): (count, Decimal(amount))
+        for day, group, count, amount in connection.execute(query)
+    }
+
+
+def _last_txid(source: str) -> Select[Any]:
+    """Return the query for the last transaction of the next load: one limit for each index."""
+    columns = [SOURCES[source].table.c.txid]
+    conditions: list[Any] = [()]
+    if SOURCES[source].is_corrected:
+        columns += [removed_rows.c.txid, removed_rows.c.removed_txid]
+        conditions += [(removed_rows.c.source == source,)] * 2
+    parts = [
+        select(column.label("txid"))
+        .where(column >= bindparam("start"), column < bindparam("end"), *where)
+        .order_by(column)
+        .limit(ROWS_PER_LOAD)
+        .subquery()
+        for column, where in zip(columns, conditions, strict=True)
+    ]
+    together = union_all(*[select(part.c.txid) for part in parts]).subquery()
+    first = select(together.c.txid).order_by(together.c.txid).limit(ROWS_PER_LOAD).subquery()
+    return select(func.max(first.c.txid))
+
+
+def _rows_of(source: Source, from_txid: int, to_txid: int) -> Select[Any]:
+    def written(column: ColumnElement[Any]) -> ColumnElement[bool]:
+        return and_(column >= from_txid, column < to_txid)
+
+    table = source.table
+    keys = [key.name for key in table.primary_key]
+    if not source.is_corrected:
+        rows: Rows = table
+        where = [written(table.c.txid)]
+        extra: list[ColumnElement[Any]] = []
+        order: list[ColumnElement[Any]] = [table.c.txid, *(table.c[key] for key in keys)]
+    else:
+        rows, where = _signed(table, written).subquery("signed"), []
+        extra = [rows.c.sign, rows.c.txid.label("version")]
+        order = [rows.c.txid, *(rows.c[key] for key in keys), rows.c.sign.desc()]
+    return (
+        select(*source.columns(rows), *extra)
+        .select_from(source.joined(rows))
+        .where(*where)
+        .order_by(*order)
+    )
+
+
+def _signed(table: Table, written: Callable[[ColumnElement[Any]], ColumnElement[bool]]) -> Any:
+    """Return what a range of transactions did: rows that it wrote, and rows that it removed."""
+    gone, plus, minus = (
+        removed_rows.c,
+        cast(literal(1), SmallInteger),
+        cast(literal(-1), SmallInteger),
+    )
+    removed = _removed(table).where(gone.source == table.name)
+    return union_all(
+        table.select().add_columns(plus.label("sign")).where(written(table.c.txid)),
+        removed.add_columns(plus).where(written(gone.txid)),
+        removed.add_columns(minus).where(written(gone.removed_txid)),
+    )
+
+
+def _removed(table: Table) -> Select[Any]:
+    """Return removed rows with the columns that they had."""
+    return select(
+        *[
+            cast(removed_rows.c.body[column.name].astext, column.type).label(column.name)
+            for column in table.c
+        ]
+    )
+
+
+def _literally(query: Select[Any]) -> str:
+    """Return a query as text with its values in it: COPY takes no parameters."""
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call] # it has no types
+    compiled = query.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
+    return str(compiled).replace("%%", "%")
+
+
+def _load(row: RowMapping) -> Load:
+    return Load(**{name: row[name] for name in ("source", "from_txid", "to_txid", "frozen_at")})
+
+
+def _of(load: Load) -> dict[str, Any]:
+    return {"of_source": load.source, "of_from": load.from_txid}

@@ -1,0 +1,363 @@
+"""The tables of ClickHouse, as data, and their DDL, in versions that `migrate` applies.
+
+What Postgres holds, as it was loaded:
+
+    users             one row a user: a number for bitmaps, a bucket for the control group
+    events            the ledger; never corrected
+    streak_chains     chains that have ended
+    point_entries     the ledger of points
+    achievements      completed ones
+    notices           what was worth telling
+    final_standings   records of runs
+
+From `streak_chains` on rows are corrected by sign: one that was taken away comes again with sign
+-1, so that every count is `sum(sign)` and every sum `sum(x * sign)`, merged or not.
+
+Rollups, filled by materialized views as rows arrive; what they sum is loaded exactly once:
+
+    user_days         events of a user on a local day
+    active_users      the users of a local day, as a bitmap of their numbers
+    first_days        each user's first local day
+    metric_days       events and value of a metric on a local day
+    chain_lengths     chains of a streak by the date they ended and their length
+    point_days        entries and amount by UTC day, points system and trigger
+    achievement_days  completed by UTC day and achievement
+    notice_days       notices by UTC day, kind and streak
+
+Each insert carries a token by which ClickHouse drops it the second time, here and in the rollups:
+plain MergeTree does so only with a window (`non_replicated_deduplication_window`), which counts
+parts: an insert makes one for every year that it touches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+DEDUPLICATION_WINDOW = 10_000
+VERSIONS_TABLE = "schema_versions"
+
+INSTANT = "DateTime64(6, 'UTC')"
+AMOUNT = "Decimal(18, 4)"
+"""64 bits: 2**53 units of 0.0001 and more."""
+NAME = "LowCardinality(String)"
+SUM = "SimpleAggregateFunction(sum, Int64)"
+SUM_AMOUNT = "SimpleAggregateFunction(sum, Decimal(38, 4))"
+CORRECTED = {"sign": "Int8", "version": "UInt64"}
+"""`version` is the transaction that wrote the row: a row and its cancellation have the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollup:
+    """What a materialized view brings into a table, from the rows that arrive in another."""
+
+    source: str
+    select: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarehouseTable:
+    """A table: columns with their types, and how ClickHouse keeps them.
+
+    `codecs` are those that differ from the engine's default. `shard_by` places rows on a cluster.
+    """
+
+    name: str
+    columns: Mapping[str, str]
+    engine: str
+    order_by: str
+    partition_by: str | None = None
+    codecs: Mapping[str, str] = field(default_factory=dict)
+    shard_by: str = "cityHash64(user_id)"
+    rollup: Rollup | None = None
+
+
+def _corrected(
+    name: str,
+    columns: Mapping[str, str],
+    *,
+    order_by: str,
+    partition_by: str | None = None,
+    codecs: Mapping[str, str] | None = None,
+) -> WarehouseTable:
+    return WarehouseTable(
+        name=name,
+        columns={**columns, **CORRECTED},
+        engine="VersionedCollapsingMergeTree(sign, version)",
+        order_by=order_by,
+        partition_by=partition_by,
+        codecs={"version": "Delta, ZSTD(1)", **(codecs or {})},
+    )
+
+
+def _rollup(
+    name: str, columns: Mapping[str, str], *, order_by: str, source: str, select: str
+) -> WarehouseTable:
+    return WarehouseTable(
+        name=name,
+        columns=columns,
+        engine="AggregatingMergeTree",
+        order_by=order_by,
+        # it is written through its view alone, on the shard of the rows that it sums
+        shard_by="rand()",
+        rollup=Rollup(source=source, select=select),
+    )
+
+
+_TIMES = "Delta, ZSTD(1)"
+_IDS = "ZSTD(1)"
+
+TABLES = (
+    WarehouseTable(
+        name="users",
+        columns={
+            "user_id": "String",
+            "number": "UInt32",
+            "bucket": "UInt16",
+            "first_seen_at": INSTANT,
+        },
+        engine="MergeTree",
+        order_by="number",
+        codecs={"user_id": _IDS, "number": _TIMES, "first_seen_at": _TIMES},
+    ),
+    WarehouseTable(
+        name="events",
+        columns={
+            "user_id": "String",
+            "number": "UInt32",
+            "metric": NAME,
+            "key": "String",
+            "value": AMOUNT,
+            "occurred_at": INSTANT,
+            "local_date": "Date32",
+            "attributes": "String",
+            "program_version": "UInt32",
+            "received_at": INSTANT,
+            "applied_at": INSTANT,
+        },
+        engine="MergeTree",
+        partition_by="toYear(local_date)",
+        order_by="(metric, local_date, user_id)",
+        codecs={
+            "user_id": _IDS,
+            "number": _IDS,
+            "key": _IDS,
+            "value": _IDS,
+            "attributes": _IDS,
+            "occurred_at": _TIMES,
+            "received_at": _TIMES,
+            "applied_at": _TIMES,
+            "program_version": _IDS,
+        },
+    ),
+    _corrected(
+        "streak_chains",
+        {
+            "user_id": "String",
+            "streak": NAME,
+            "started_on": "Date32",
+            "ended_on": "Date32",
+            "length": "UInt32",
+            "decided_at": INSTANT,
+        },
+        partition_by="toYear(ended_on)",
+        order_by="(streak, ended_on, user_id, started_on, decided_at)",
+        codecs={"user_id": _IDS, "started_on": _IDS, "length": _IDS, "decided_at": _TIMES},
+    ),
+    _corrected(
+        "point_entries",
+        {
+            "user_id": "String",
+            "points": NAME,
+            "trigger": NAME,
+            "since": "UInt32",
+            "cause": "String",
+            "amount": AMOUNT,
+            "base": AMOUNT,
+            "boosts": NAME,
+            "clipped": AMOUNT,
+            "occurred_at": INSTANT,
+            "decided_at": INSTANT,
+            "number": "UInt32",
+        },
+        partition_by="toYear(occurred_at)",
+        order_by="(points, toDate32(occurred_at), user_id, decided_at, number)",
+        codecs={
+            "user_id": _IDS,
+            "since": _IDS,
+            "cause": _IDS,
+            "amount": _IDS,
+            "base": _IDS,
+            "clipped": _IDS,
+            "occurred_at": _TIMES,
+            "decided_at": _TIMES,
+        },
+    ),
+    _corrected(
+        "achievements",
+        {
+            "user_id": "String",
+            "key": NAME,
+            "since": "UInt32",
+            "completed_at": INSTANT,
+            "backdated": "Bool",
+            "decided_at": INSTANT,
+        },
+        order_by="(key, user_id)",
+        codecs={"user_id": _IDS, "completed_at": _TIMES, "decided_at": _TIMES},
+    ),
+    _corrected(
+        "notices",
+        {
+            "user_id": "String",
+            "kind": NAME,
+            "cause": "String",
+            "at": INSTANT,
+            "body": "String",
+            "silent": "Bool",
+        },
+        partition_by="toYear(at)",
+        order_by="(kind, toDate32(at), user_id, cause)",
+        codecs={"user_id": _IDS, "cause": _IDS, "body": _IDS, "at": _TIMES},
+    ),
+    _corrected(
+        "final_standings",
+        {
+            "leaderboard": NAME,
+            "since": "UInt32",
+            "run": NAME,
+            "segment": NAME,
+            "rank": "UInt32",
+            "user_id": "String",
+            "score": AMOUNT,
+            "reached_at": INSTANT,
+        },
+        order_by="(leaderboard, since, run, segment, rank)",
+        codecs={"user_id": _IDS, "score": _IDS, "rank": _TIMES, "reached_at": _IDS},
+    ),
+    _rollup(
+        "user_days",
+        {"local_date": "Date32", "user_id": "String", "events": SUM},
+        order_by="(local_date, user_id)",
+        source="events",
+        select="local_date, user_id, count() as events from {source} group by local_date, user_id",
+    ),
+    _rollup(
+        "active_users",
+        {"local_date": "Date32", "users": "AggregateFunction(groupBitmap, UInt32)"},
+        order_by="local_date",
+        source="events",
+        select="local_date, groupBitmapState(number) as users from {source} group by local_date",
+    ),
+    _rollup(
+        "first_days",
+        {"number": "UInt32", "first_day": "SimpleAggregateFunction(min, Date32)"},
+        order_by="number",
+        source="events",
+        select="number, min(local_date) as first_day from {source} group by number",
+    ),
+    _rollup(
+        "metric_days",
+        {"local_date": "Date32", "metric": NAME, "events": SUM, "value": SUM_AMOUNT},
+        order_by="(local_date, metric)",
+        source="events",
+        select="local_date, metric, count() as events, sum(value) as value"
+        " from {source} group by local_date, metric",
+    ),
+    _rollup(
+        "chain_lengths",
+        {"streak": NAME, "ended_on": "Date32", "length": "UInt32", "chains": SUM},
+        order_by="(streak, ended_on, length)",
+        source="streak_chains",
+        select="streak, ended_on, length, sum(sign) as chains"
+        " from {source} group by streak, ended_on, length",
+    ),
+    _rollup(
+        "point_days",
+        {"day": "Date32", "points": NAME, "trigger": NAME, "entries": SUM, "amount": SUM_AMOUNT},
+        order_by="(day, points, trigger)",
+        source="point_entries",
+        select="toDate32(occurred_at) as day, points, trigger, sum(sign) as entries,"
+        " sum(amount * sign) as amount from {source} group by day, points, trigger",
+    ),
+    _rollup(
+        "achievement_days",
+        {"day": "Date32", "key": NAME, "completed": SUM},
+        order_by="(day, key)",
+        source="achievements",
+        select="toDate32(completed_at) as day, key, sum(sign) as completed"
+        " from {source} group by day, key",
+    ),
+    _rollup(
+        "notice_days",
+        {"day": "Date32", "kind": NAME, "streak": NAME, "notices": SUM},
+        order_by="(day, kind, streak)",
+        source="notices",
+        select="toDate32(at) as day, kind, JSONExtractString(body, 'streak') as streak,"
+        " sum(sign) as notices from {source} group by day, kind, streak",
+    ),
+)
+LOADED = {table.name: table for table in TABLES if table.rollup is None}
+"""The tables that are loaded from Postgres, by name."""
+VERSIONS = ((1, TABLES),)
+"""What each version of the schema adds, oldest first."""
+
+
+def versions_ddl(cluster: str | None = None) -> str:
+    """Return the statement that makes the table of the versions that were applied."""
+    engine = "MergeTree" if cluster is None else f"ReplicatedMergeTree({_path(VERSIONS_TABLE)})"
+    return (
+        f"create table if not exists {VERSIONS_TABLE}{_on(cluster)}"
+        f" (version UInt32, applied_at {INSTANT}) engine = {engine} order by version"
+    )
+
+
+def ddl(table: WarehouseTable, cluster: str | None = None) -> Iterator[str]:
+    """Yield the statements that make a table, and the view that fills it where one does.
+
+    On a cluster that is a replicated table on each shard, `<name>_local`, and one above them all
+    that distributes.
+    """
+    local = table.name if cluster is None else f"{table.name}_local"
+    columns = ", ".join(
+        f"{name} {type_}" + (f" codec({table.codecs[name]})" if name in table.codecs else "")
+        for name, type_ in table.columns.items()
+    )
+    partition = f" partition by {table.partition_by}" if table.partition_by else ""
+    replicated = "" if cluster is None else "replicated_"
+    window = f"{replicated or 'non_replicated_'}deduplication_window = {DEDUPLICATION_WINDOW}"
+    yield (
+        f"create table if not exists {local}{_on(cluster)} ({columns})"
+        f" engine = {_engine(table, cluster)}{partition} order by {table.order_by}"
+        f" settings {window}"
+    )
+    if cluster is not None:
+        yield (
+            f"create table if not exists {table.name}{_on(cluster)} as {local}"
+            f" engine = Distributed({cluster}, currentDatabase(), {local}, {table.shard_by})"
+        )
+    if table.rollup is not None:
+        source = table.rollup.source + ("" if cluster is None else "_local")
+        yield (
+            f"create materialized view if not exists {table.name}_view{_on(cluster)} to {local}"
+            f" as select {table.rollup.select.format(source=source)}"
+        )
+
+
+def _engine(table: WarehouseTable, cluster: str | None) -> str:
+    name, _, arguments = table.engine.rstrip(")").partition("(")
+    if cluster is not None:
+        name, arguments = (
+            f"Replicated{name}",
+            ", ".join(filter(None, [_path(table.name), arguments])),
+        )
+    return f"{name}({arguments})"
+
+
+def _path(name: str) -> str:
+    """Return where replicas find each other; the server fills in what stands in braces."""
+    return f"'/clickhouse/tables/{{shard}}/{{database}}/{name}', '{{replica}}'"
+
+
+def _on(cluster: str | None) -> str:
+    return "" if cluster is None else f" on cluster {cluster}"

@@ -13,8 +13,7 @@ from sqlalchemy import Engine
 
 from models.statements import loads as statements
 from models.statements.loads import SOURCES, Load
-from models.warehouse.batches import read_slices
-from models.warehouse.engine import Warehouse, WarehouseUnavailable
+from models.warehouse.engine import Warehouse, WarehouseTaken, WarehouseUnavailable
 from models.warehouse.schema import LOADED
 
 
@@ -47,16 +46,21 @@ def _send(engine: Engine, warehouse: Warehouse, load: Load, now: datetime) -> in
             if not statements.is_waiting(connection, load):
                 return None
             rows = _insert(warehouse, load, statements.copy_rows(connection, load))
+            # Still locked: whoever has the lock finds a load that is marked, or sent in part.
+            with engine.begin() as marking:
+                statements.mark_loaded(marking, load, rows, now)
+    except WarehouseTaken:
+        return None
     except WarehouseUnavailable as error:
         with engine.begin() as connection:
             statements.mark_failed(connection, load, str(error))
         raise
-    with engine.begin() as connection:
-        statements.mark_loaded(connection, load, rows, now)
     return rows
 
 
 def _insert(warehouse: Warehouse, load: Load, chunks: Iterator[bytes]) -> int:
+    from models.warehouse.batches import read_slices  # needs pyarrow, which nothing else does
+
     rows = 0
     for number, part in enumerate(read_slices(chunks, LOADED[load.source])):
         warehouse.insert(load.source, part, _token(load, number))

@@ -8,8 +8,9 @@ from datetime import datetime
 
 from sqlalchemy import Engine
 
-from models.statements import boards, events, messages, ticks
+from models.statements import boards, events, loads, messages, ticks
 from models.statements.events import Outcome
+from models.statements.loads import Waiting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,7 @@ class Progress:
     rankings_waiting: int
     rankings_waiting_since: datetime | None
     last_ticks: Mapping[str, datetime]
+    warehouse: Waiting
 
 
 def read_progress(engine: Engine) -> Progress:
@@ -36,4 +38,5 @@ def read_progress(engine: Engine) -> Progress:
             rankings_waiting=boards.count_touches(connection),
             rankings_waiting_since=boards.read_oldest_touch(connection),
             last_ticks=ticks.read_last_runs(connection),
+            warehouse=loads.read_waiting(connection),
         )

@@ -19,6 +19,7 @@ from streakline.contract import (
     read_instant,
 )
 from streakline.errors import InvalidEvent
+from worker.asking import ASK_ACTOR, Answers
 from worker.broker import EVENTS_AT_ONCE_MAX, GatheringBroker
 from worker.clock import utc_now
 from worker.combining import Combiner
@@ -33,12 +34,9 @@ from worker.metrics import (
 )
 from worker.projecting import Projector
 from worker.retries import MalformedMessage
-from worker.schedule import STALE_SLOTS, TICKS, Tick
+from worker.schedule import ANALYTICS_QUEUE, STALE_SLOTS, SWEEPS_QUEUE, TICKS, Tick
 from worker.sweeps import HELP_SWEEP, HELP_SWEEP_ACTOR, Sweep
 
-SWEEPS_QUEUE = "sweeps"
-ANALYTICS_QUEUE = "analytics"
-"""What the process that owns the warehouse takes; nothing is sent there yet."""
 CALL_SECONDS_MAX = 10.0
 """A call for help that is older is left: the next tick calls again where help is still needed."""
 
@@ -50,9 +48,10 @@ def declare_actors(
     rulebooks: Rulebooks,
     projector: Projector,
     sweeps: Mapping[str, Sweep],
+    answers: Answers,
     threads: int,
 ) -> None:
-    """Declare every actor on the broker; `sweeps` answer the ticks of their names.
+    """Declare every actor on the broker; `sweeps` answer the ticks of their names, `answers` ask.
 
     `threads` are those of the worker: so many messages may wait for one batch.
     """
@@ -78,8 +77,9 @@ def declare_actors(
     declare(IDENTIFY_USERS_ACTOR, EVENTS_QUEUE, identify_users_actor)
 
     for tick in TICKS:
-        declare(tick.actor_name, SWEEPS_QUEUE, _answer(tick, engine, sweeps[tick.name]))
+        declare(tick.actor_name, tick.queue, _answer(tick, engine, sweeps[tick.name]))
     declare(HELP_SWEEP_ACTOR, SWEEPS_QUEUE, _help(sweeps[HELP_SWEEP]))
+    declare(ASK_ACTOR, ANALYTICS_QUEUE, answers.answer)
 
 
 def _combine(

@@ -16,6 +16,7 @@ from models.migrations import current_revision, newest_revision
 from models.program import pending_features
 from models.rulebooks import NoProgram, read_history
 from models.statements.users import count_stale
+from streakline.contract import instant_text
 from worker.clock import utc_now
 from worker.outages import reason_of
 from worker.runtime import Runtime
@@ -135,6 +136,18 @@ def _lag(runtime: Runtime) -> str:
     return f"{found['waiting_events']} events wait, {found['rankings']['waiting']} projections"
 
 
+def _warehouse(runtime: Runtime) -> str:
+    found = read_status(runtime)["warehouse"]
+    waiting = f"{found['waiting_events']} events and {found['waiting_rows']} other rows wait"
+    if found["error"]:
+        since = instant_text(found["failing_since"])
+        raise Unwell(
+            f"nothing could be loaded since {since} ({found['error'][:200]}); {waiting} and are "
+            "not lost; check STREAKLINE_CLICKHOUSE_URL and the server"
+        )
+    return f"ClickHouse {runtime.ask_warehouse('version')}; {waiting}"
+
+
 def _ticks(runtime: Runtime) -> str:
     late = overdue_ticks(read_status(runtime), utc_now())
     if late:
@@ -154,5 +167,6 @@ _CHECKS: Mapping[str, Callable[[Runtime], str]] = {
     "program": _program,
     "users": _users,
     "lag": _lag,
+    "warehouse": _warehouse,
     "ticks": _ticks,
 }

@@ -67,7 +67,22 @@ def _gauges(status: Mapping[str, Any], now: datetime) -> Iterator[Metric]:
         "projection",
         "projection_lag_seconds",
         "How far a projection is behind Postgres.",
-        {"rankings": status["rankings_lag_seconds"]},
+        {
+            "rankings": status["rankings_lag_seconds"],
+            "warehouse": status["warehouse"]["lag_seconds"],
+        },
+    )
+    warehouse = status["warehouse"]
+    yield _by(
+        "of",
+        "warehouse_waiting_rows",
+        "Rows that wait to be loaded, up to a million a table.",
+        {"events": warehouse["waiting_events"], "others": warehouse["waiting_rows"]},
+    )
+    yield _plain(
+        "warehouse_failing",
+        "1 where the last load could not be sent.",
+        warehouse["error"] is not None,
     )
     yield _plain("dead_messages", "Messages that were given up and kept.", status["dead_messages"])
     overdue = set(overdue_ticks(status, now))

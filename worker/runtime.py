@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from dramatiq import Broker
 from redis import Redis
@@ -14,8 +15,10 @@ from jobs.project_rankings import project_rankings
 from models.database import open_engine
 from models.rankings import Rankings
 from models.rulebooks import Rulebooks
+from models.warehouse.engine import Warehouse, WarehouseTaken
 from streakline.redis_connection import open_redis
 from worker.actors import declare_actors
+from worker.asking import Answers, ask_elsewhere
 from worker.broker import open_broker
 from worker.projecting import Projector
 from worker.retries import RetryOrKeep
@@ -33,9 +36,23 @@ class Runtime:
     redis: Redis
     rankings: Rankings
     rulebooks: Rulebooks
+    warehouse: Warehouse
+    answers: Answers
     broker: Broker
     projector: Projector
     sweeps: Mapping[str, Sweep]
+
+    def ask_warehouse(self, question: str, **parameters: Any) -> Any:
+        """Ask the warehouse, here or in the process that has it (`worker.asking`).
+
+        Raises WarehouseUnavailable and NoAnswer.
+        """
+        try:
+            return self.answers.find(question, parameters)
+        except WarehouseTaken:
+            return ask_elsewhere(
+                self.broker, self.redis, self.settings.namespace, question, parameters
+            )
 
 
 @contextmanager
@@ -53,22 +70,26 @@ def open_runtime(
         redis = open_redis(addresses.redis_url)
         rankings = Rankings(redis, settings.namespace)
         rulebooks = Rulebooks()
+        warehouse = Warehouse(addresses.warehouse_url, cluster=settings.clickhouse_cluster)
         broker = open_broker(addresses.broker_url, settings.namespace, [RetryOrKeep(engine)])
         projector = Projector(lambda: project_rankings(engine, rankings, rulebooks))
         sweeps = build_sweeps(
             engine=engine,
             rulebooks=rulebooks,
             rankings=rankings,
+            warehouse=warehouse,
             projector=projector,
             broker=broker,
             broker_url=addresses.broker_url,
         )
+        answers = Answers(engine, warehouse, redis, settings.namespace)
         declare_actors(
             broker,
             engine=engine,
             rulebooks=rulebooks,
             projector=projector,
             sweeps=sweeps,
+            answers=answers,
             threads=threads,
         )
         try:
@@ -79,11 +100,14 @@ def open_runtime(
                 redis=redis,
                 rankings=rankings,
                 rulebooks=rulebooks,
+                warehouse=warehouse,
+                answers=answers,
                 broker=broker,
                 projector=projector,
                 sweeps=sweeps,
             )
         finally:
+            warehouse.close()
             broker.close()
             redis.close()
             engine.dispose()

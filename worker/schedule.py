@@ -9,15 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+SWEEPS_QUEUE = "sweeps"
+ANALYTICS_QUEUE = "analytics"
+"""What the process takes that owns the warehouse, where it is the embedded one."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
-    """A sweep and how often it rings; its name is its actor's, with dashes."""
+    """A sweep, how often it rings, and on which queue; its name is its actor's, with dashes."""
 
     name: str
     every: timedelta
+    queue: str = SWEEPS_QUEUE
 
     @property
     def actor_name(self) -> str:
@@ -39,6 +43,7 @@ TICKS = (
     Tick(name="project-rankings", every=timedelta(seconds=2)),
     Tick(name="recover-messages", every=timedelta(seconds=10)),
     Tick(name="recompute-users", every=timedelta(seconds=10)),
+    Tick(name="load-warehouse", every=timedelta(seconds=2), queue=ANALYTICS_QUEUE),
 )
 STALE_SLOTS = 3
 """A message about a slot so many intervals old is left to the later ones that follow it."""

@@ -86,6 +86,8 @@ class Settings(BaseSettings):
     broker_url: BrokerUrl | None = None
     """Redis or RabbitMQ; without it, the Redis of `redis_url`."""
     clickhouse_url: ClickhouseUrl | None = None
+    clickhouse_cluster: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] | None = None
+    """The cluster of that server on which the tables are: replicated, and distributed above."""
     smtp_url: SmtpUrl | None = None
     program: Path = Path("streakline.toml")
     log_format: Literal["console", "json"] = "console"
@@ -127,6 +129,7 @@ class Addresses:
     broker_url: str = field(repr=False)
     redis_url: str = field(repr=False)
     """Rankings and the like: never the broker's database."""
+    warehouse_url: str = field(repr=False)
 
     def environment(self) -> dict[str, str]:
         """Return the variables that bring a child process to the same servers."""
@@ -134,6 +137,7 @@ class Addresses:
             f"{PREFIX}DATABASE_URL": self.database_url,
             f"{PREFIX}BROKER_URL": self.broker_url,
             f"{PREFIX}REDIS_URL": self.redis_url,
+            f"{PREFIX}CLICKHOUSE_URL": self.warehouse_url,
         }
 
 
@@ -141,7 +145,8 @@ class Addresses:
 def open_servers(settings: Settings) -> Iterator[Addresses]:
     """Yield where the servers are; embedded ones are started if need be and shared until the end.
 
-    With all URLs given the home is not touched. Raises EmbeddedServerError.
+    With all URLs given the home is not touched. The embedded warehouse is no server: the process
+    that uses it opens it. Raises EmbeddedServerError.
     """
     database = _revealed(settings.database_url)
     broker, redis = _revealed(settings.broker_url), _revealed(settings.redis_url)
@@ -155,7 +160,21 @@ def open_servers(settings: Settings) -> Iterator[Addresses]:
         broker, redis = place_redis(broker, redis)
         assert broker is not None
         assert redis is not None
-        yield Addresses(database_url=database, broker_url=broker, redis_url=redis)
+        yield Addresses(
+            database_url=database,
+            broker_url=broker,
+            redis_url=redis,
+            warehouse_url=_revealed(settings.clickhouse_url) or embedded_warehouse(settings.home),
+        )
+
+
+def embedded_warehouse(home: Path) -> str:
+    """Return the address of the warehouse in a home.
+
+    >>> embedded_warehouse(Path("/srv/app"))
+    'chdb:///srv/app/clickhouse'
+    """
+    return f"chdb://{home.resolve() / 'clickhouse'}"
 
 
 def _revealed(url: SecretUrl | None) -> str | None:

@@ -21,6 +21,7 @@ def read_status(runtime: Runtime) -> dict[str, Any]:
     waiting = read_waiting(runtime.broker, now)
     progress = read_progress(runtime.engine)
     outcomes = progress.outcomes
+    rows = dict(progress.warehouse.rows)
     return {
         "ready": True,
         "waiting_events": waiting.events,
@@ -32,7 +33,13 @@ def read_status(runtime: Runtime) -> dict[str, Any]:
         "applied_events": outcomes[Outcome.APPLIED],
         "rankings": {"waiting": progress.rankings_waiting},
         "rankings_lag_seconds": _age(progress.rankings_waiting_since, now),
-        "warehouse": {"waiting_events": 0},
+        "warehouse": {
+            "waiting_events": rows.pop("events"),
+            "waiting_rows": sum(rows.values()),
+            "lag_seconds": _age(progress.warehouse.events_since, now),
+            "failing_since": progress.warehouse.failing_since,
+            "error": progress.warehouse.error,
+        },
         "emails": {"due": 0, "failed": 0},
         "ticks": [
             {

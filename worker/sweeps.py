@@ -12,20 +12,26 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from threading import Lock
 
+import structlog
 from dramatiq import Broker
 from sqlalchemy import Engine
 
 from jobs.finalize_runs import finalize_due_runs, open_runs
 from jobs.follow_calendar import follow_calendar
+from jobs.load_warehouse import load_warehouse
 from jobs.recompute_users import recompute_stale
 from jobs.sweep_streaks import USERS_PER_TRANSACTION, sweep_streaks
 from models.rankings import Rankings
 from models.rulebooks import Rulebooks
+from models.warehouse.engine import Warehouse, WarehouseUnavailable
 from worker.clock import utc_now
+from worker.metrics import PROJECTION_SECONDS
 from worker.projecting import Projector
 from worker.queues import read_applied_until
 from worker.recovery import recover_messages
 from worker.zones import tzdata_version
+
+log = structlog.get_logger(__name__)
 
 Sweep = Callable[[datetime], Mapping[str, int]]
 USERS_PER_SWEEP_MAX = 2_000
@@ -45,14 +51,39 @@ def build_sweeps(
     engine: Engine,
     rulebooks: Rulebooks,
     rankings: Rankings,
+    warehouse: Warehouse,
     projector: Projector,
     broker: Broker,
     broker_url: str,
 ) -> dict[str, Sweep]:
     """Return the sweeps by the names of their ticks, and the one that helps."""
     streaks = _StreakSweep(engine, rulebooks, projector, broker)
+    return {
+        "sweep-streaks": streaks,
+        "sweep-leaderboards": _leaderboards(engine, rulebooks, rankings, broker),
+        "project-rankings": lambda _: {"batches": projector.project()},
+        "recover-messages": lambda _: {"rejected": recover_messages(broker, broker_url)},
+        "recompute-users": _recompute(engine, rulebooks, projector),
+        "load-warehouse": _load(engine, warehouse),
+        HELP_SWEEP: streaks,
+    }
 
-    def recompute(now: datetime) -> Mapping[str, int]:
+
+def _leaderboards(
+    engine: Engine, rulebooks: Rulebooks, rankings: Rankings, broker: Broker
+) -> Sweep:
+    def sweep(now: datetime) -> Mapping[str, int]:
+        opened, final = open_runs(engine, rulebooks, now), 0
+        applied_until = read_applied_until(broker, now)
+        if applied_until is not None:
+            final = finalize_due_runs(engine, rulebooks, rankings, applied_until)
+        return {"open": opened, "final": final}
+
+    return sweep
+
+
+def _recompute(engine: Engine, rulebooks: Rulebooks, projector: Projector) -> Sweep:
+    def sweep(now: datetime) -> Mapping[str, int]:
         done = recompute_stale(engine, rulebooks, now, users_max=USERS_PER_SWEEP_MAX)
         began = time.monotonic()
         for users in follow_calendar(engine, rulebooks, tzdata_version(), now):
@@ -63,21 +94,25 @@ def build_sweeps(
             projector.wake()
         return {"users": done}
 
-    def leaderboards(now: datetime) -> Mapping[str, int]:
-        opened, final = open_runs(engine, rulebooks, now), 0
-        applied_until = read_applied_until(broker, now)
-        if applied_until is not None:
-            final = finalize_due_runs(engine, rulebooks, rankings, applied_until)
-        return {"open": opened, "final": final}
+    return sweep
 
-    return {
-        "sweep-streaks": streaks,
-        "sweep-leaderboards": leaderboards,
-        "project-rankings": lambda _: {"batches": projector.project()},
-        "recover-messages": lambda _: {"rejected": recover_messages(broker, broker_url)},
-        "recompute-users": recompute,
-        HELP_SWEEP: streaks,
-    }
+
+def _load(engine: Engine, warehouse: Warehouse) -> Sweep:
+    def sweep(now: datetime) -> Mapping[str, int]:
+        rows, began = 0, time.monotonic()
+        try:
+            for _, loaded in load_warehouse(engine, warehouse, now):
+                rows += loaded
+                if time.monotonic() > began + SECONDS_PER_SWEEP_MAX:
+                    break
+        except WarehouseUnavailable as error:
+            # What waits stays in Postgres, with the reason beside it; the next tick tries again.
+            log.warning("loading_waits", error=str(error)[:200])
+        if rows:
+            PROJECTION_SECONDS.labels("warehouse").observe(time.monotonic() - began)
+        return {"rows": rows}
+
+    return sweep
 
 
 class _StreakSweep:

@@ -217,8 +217,8 @@ class CountedAnew(Exception):
 
     def __init__(self, loaded: int, running: int) -> None:
         super().__init__(
-            f"transactions up to {loaded} were loaded, but Postgres is at {running}: was it restored "
-            "from a dump? Stop it and let it count on from beyond: pg_resetwal, "
+            f"transactions up to {loaded} were loaded, but Postgres is at {running}: was it "
+            "restored from a dump? Stop it and let it count on from beyond: pg_resetwal, "
             "--next-transaction-id and --epoch"
         )
 
@@ -249,6 +249,7 @@ _PRUNE = delete(removed_rows).where(
     removed_rows.c.removed_txid < bindparam("to_txid"),
 )
 _TRY_LOCK = select(func.pg_try_advisory_xact_lock(ADVISORY_CLASS, bindparam("number")))
+_LOCK = select(func.pg_advisory_xact_lock(ADVISORY_CLASS, bindparam("number")))
 _FAILING = select(func.min(loads.c.frozen_at), func.max(loads.c.error)).where(
     loads.c.loaded_at.is_(None), loads.c.error.is_not(None)
 )
@@ -284,8 +285,20 @@ def freeze(connection: Connection, source: str, now: datetime) -> Load | None:
 
 def lock_source(connection: Connection, source: str) -> bool:
     """Tell whether nobody else sends this source, nor will before this transaction ends."""
-    number = LOCKS_FROM + list(SOURCES).index(source)
-    return bool(connection.execute(_TRY_LOCK, {"number": number}).scalar_one())
+    return bool(connection.execute(_TRY_LOCK, {"number": _lock_number(source)}).scalar_one())
+
+
+def lock_loaded(connection: Connection, source: str) -> int | None:
+    """Let nobody send this source until this transaction ends, waiting for whoever does.
+
+    Returns the transaction up to which, not included, all is loaded; None where a load was begun
+    and not finished, so that a part of it may be there.
+    """
+    connection.execute(_LOCK, {"number": _lock_number(source)})
+    latest = connection.execute(_LATEST, {"source": source}).mappings().first()
+    if latest is None:
+        return 0
+    return None if latest["loaded_at"] is None else int(latest["to_txid"])
 
 
 def is_waiting(connection: Connection, load: Load) -> bool:
@@ -458,6 +471,10 @@ def _literally(query: Select[Any]) -> str:
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call] # it has no types
     compiled = query.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
     return str(compiled).replace("%%", "%")
+
+
+def _lock_number(source: str) -> int:
+    return LOCKS_FROM + list(SOURCES).index(source)
 
 
 def _load(row: RowMapping) -> Load:

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
-from typing import Any
-
-import clickhouse_connect
-import pyarrow as pa  # type: ignore[import-untyped] # has no types
-from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import ClickHouseError
+from threading import Lock
+from typing import TYPE_CHECKING, Any
 
 from models.warehouse.schema import VERSIONS, VERSIONS_TABLE, ddl, versions_ddl
 from streakline.errors import StreaklineError
+
+if TYPE_CHECKING:
+    import pyarrow as pa  # type: ignore[import-untyped] # has no types
+    from clickhouse_connect.driver.client import Client
 
 INSERT_SETTINGS = {
     "async_insert": 0,  # it would take the token from the insert
@@ -31,6 +30,8 @@ INSERT_SETTINGS = {
     # on a cluster: an insert is done when every shard has it
     "distributed_foreground_insert": 1,
 }
+IS_TAKEN = "Error initializing EmbeddedServer"
+"""What chDB says where it cannot have the lock of its folder."""
 ASK_SECONDS_MAX = 60
 SEND_SECONDS_MAX = 30
 CONNECT_SECONDS_MAX = 5
@@ -40,63 +41,77 @@ class WarehouseUnavailable(StreaklineError):
     """ClickHouse cannot be reached, or refuses; the message has its words. Retry later."""
 
 
+class WarehouseTaken(WarehouseUnavailable):
+    """Another process has the embedded warehouse open, and is to be asked (`worker.asking`)."""
+
+
 class Warehouse:
-    """Inserts batches and answers queries. Thread-safe; raises WarehouseUnavailable."""
+    """Inserts batches and answers queries. Thread-safe.
 
-    def __init__(self, client: Client, cluster: str | None = None) -> None:
-        self._client = client
+    It connects when it is first used, brings the schema up to date then, and raises
+    WarehouseUnavailable from whichever call finds that it cannot.
+    """
+
+    def __init__(
+        self, url: str, *, cluster: str | None = None, options: Mapping[str, Any] | None = None
+    ) -> None:
+        self._url = url
         self._cluster = cluster
+        self._options = options or {}
+        self._opening = Lock()
+        self._client: Client | None = None
 
-    def migrate(self, now: datetime) -> list[int]:
-        """Bring the schema up to date; return the versions that were applied."""
-        with _told():
-            self._client.command(versions_ddl(self._cluster))
-            applied = {row[0] for row in self.ask(f"select version from {VERSIONS_TABLE}")}
-            missing = [(version, tables) for version, tables in VERSIONS if version not in applied]
-            for version, tables in missing:
-                for table in tables:
-                    for statement in ddl(table, self._cluster):
-                        self._client.command(statement)
-                # last: what was begun and not finished is begun again, and changes nothing
-                self._client.insert(VERSIONS_TABLE, [[version, now]], ["version", "applied_at"])
-        return [version for version, _ in missing]
+    def open(self) -> str:
+        """Connect and bring the schema up to date, if that is to be done; return the version."""
+        return str(self._open().server_version)
 
     def insert(self, table: str, rows: pa.Table, token: str) -> None:
         """Insert rows, unless a batch of this token was inserted before."""
-        settings = {**INSERT_SETTINGS, "insert_deduplication_token": token}
+        client = self._open()
         with _told():
-            self._client.insert_arrow(table, rows, settings=settings)
-
-    def ask(self, query: str, **parameters: Any) -> list[tuple[Any, ...]]:
-        """Return the rows that a query finds; `{name:Type}` in it stands for a parameter."""
-        with _told():
-            found = self._client.query(
-                query, parameters=parameters, settings={"max_execution_time": ASK_SECONDS_MAX}
+            client.insert_arrow(
+                table, rows, settings={**INSERT_SETTINGS, "insert_deduplication_token": token}
             )
-            return [tuple(row) for row in found.result_rows]
 
-    def ask_named(self, query: str, **parameters: Any) -> list[dict[str, Any]]:
-        """Return the rows that a query finds, by the names of its columns."""
-        with _told():
-            found = self._client.query(
-                query, parameters=parameters, settings={"max_execution_time": ASK_SECONDS_MAX}
-            )
-            return [dict(zip(found.column_names, row, strict=True)) for row in found.result_rows]
+    def ask(self, query: str, **parameters: Any) -> list[dict[str, Any]]:
+        """Return the rows that a query finds, each by the names of its columns.
 
-    @property
-    def version(self) -> str:
-        """The version of ClickHouse."""
-        return str(self._client.server_version)
+        `{name:Type}` in the query stands for a parameter.
+        """
+        return _ask(self._open(), query, parameters)
 
     def close(self) -> None:
         """Close the connection, or the engine."""
-        self._client.close()
+        with self._opening:
+            if self._client is not None:
+                self._client.close()
+                self._client = None
+
+    def _open(self) -> Client:
+        with self._opening:
+            if self._client is None:
+                client = _connect(self._url, self._options)
+                self._migrate(client)
+                self._client = client
+            return self._client
+
+    def _migrate(self, client: Client) -> None:
+        with _told():
+            client.command(versions_ddl(self._cluster))
+        found = _ask(client, f"select version from {VERSIONS_TABLE}", {})
+        applied = {row["version"] for row in found}
+        with _told():
+            for version, tables in VERSIONS:
+                if version in applied:
+                    continue
+                for table in tables:
+                    for statement in ddl(table, self._cluster):
+                        client.command(statement)
+                # last: what was begun and not finished is begun again, and changes nothing
+                client.command(f"insert into {VERSIONS_TABLE} select {version}, now64(6)")
 
 
-def open_warehouse(
-    url: str, *, cluster: str | None = None, options: Mapping[str, Any] | None = None
-) -> Warehouse:
-    """Connect to a URL, or open the embedded engine. Raises WarehouseUnavailable."""
+def _connect(url: str, options: Mapping[str, Any]) -> Client:
     limits: dict[str, Any] = {}
     if not url.startswith("chdb:"):
         limits = {
@@ -105,19 +120,33 @@ def open_warehouse(
             # calls of several threads must not share a session
             "autogenerate_session_id": False,
         }
+    # Imported by the process that has the warehouse alone: it takes as long as all the rest.
+    import clickhouse_connect
+
     with _told():
-        client = clickhouse_connect.get_client(
-            # it knows these schemes, and https for a server with TLS
-            dsn=url.replace("clickhouses://", "https://", 1),
-            **limits,
-            **(options or {}),
+        # it knows http and https, and what the other schemes stand for
+        dsn = url.replace("clickhouses://", "https://", 1)
+        return clickhouse_connect.get_client(dsn=dsn, **limits, **options)
+
+
+def _ask(client: Client, query: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+    with _told():
+        found = client.query(
+            query, parameters=dict(parameters), settings={"max_execution_time": ASK_SECONDS_MAX}
         )
-    return Warehouse(client, cluster)
+        return [dict(zip(found.column_names, row, strict=True)) for row in found.result_rows]
 
 
 @contextmanager
 def _told() -> Iterator[None]:
+    from clickhouse_connect.driver.exceptions import ClickHouseError
+
     try:
         yield
     except (ClickHouseError, OSError) as error:
+        if IS_TAKEN in str(error):
+            raise WarehouseTaken(
+                "another process has the embedded warehouse open: one alone may take the queue "
+                "analytics, unless STREAKLINE_CLICKHOUSE_URL names a server"
+            ) from error
         raise WarehouseUnavailable(f"ClickHouse: {error}") from error

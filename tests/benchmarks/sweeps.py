@@ -38,7 +38,7 @@ from tests.benchmarks.live import (
 )
 from worker.serving import collect_rarely
 
-ANALYTICS = (script("streakline"), "worker", "--queues", "sweeps,analytics", "--threads", "2")
+ANALYTICS = (script("streakline"), "worker", "--queues", "sweeps,analytics", "--threads", "4")
 SCHEDULER = (script("streakline"), "scheduler")
 ACTIVE_AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 DUE_BEFORE = ACTIVE_AT + timedelta(days=2)

@@ -72,7 +72,13 @@ def test_status_has_the_shape_that_others_build_on(stack: Stack) -> None:
     assert status["ready"] is True
     assert status["waiting_events"] == 0
     assert status["rankings"] == {"waiting": 0}
-    assert status["warehouse"] == {"waiting_events": 0}
+    assert status["warehouse"] == {
+        "waiting_events": 0,
+        "waiting_rows": 0,
+        "lag_seconds": 0.0,
+        "failing_since": None,
+        "error": None,
+    }
     assert status["emails"] == {"due": 0, "failed": 0}
     assert status["backfills"] == []
     assert {tick["name"] for tick in status["ticks"]} == {tick.name for tick in TICKS}

@@ -82,7 +82,7 @@ def answers(port: int, path: str, status: int) -> Callable[[], bool]:
 
 def test_processes_tell_what_they_did_and_how_far_everything_is(stack: Stack) -> None:
     worker = start(stack, "worker", "--queues", "events")
-    sweeper = start(stack, "worker", "--queues", "sweeps,analytics", "--threads", "2")
+    sweeper = start(stack, "worker", "--queues", "sweeps,analytics", "--threads", "4")
     scheduler = start(stack, "scheduler")
     for port in (worker, sweeper, scheduler):
         wait_until(answers(port, "/health", 200), deadline_seconds=60)
@@ -114,6 +114,7 @@ def test_processes_tell_what_they_did_and_how_far_everything_is(stack: Stack) ->
     assert {labels[0] for name, *labels in of_all if name == "streakline_queue_messages"} == {
         "events",
         "sweeps",
+        "analytics",
     }
     assert ("streakline_queue_events", "events") not in found, "of the scheduler alone"
     assert fetch(worker, "/elsewhere")[0] == 404

@@ -10,9 +10,8 @@ import dramatiq
 import pytest
 from dramatiq import Message
 
-from worker.actors import SWEEPS_QUEUE
 from worker.broker import open_redis_broker
-from worker.schedule import STALE_SLOTS, TICKS, Tick
+from worker.schedule import STALE_SLOTS, SWEEPS_QUEUE, TICKS, Tick
 from worker.scheduler import build_scheduler, is_ringing
 
 NOW = datetime(2026, 11, 23, 9, 0, 3, 500_000, tzinfo=UTC)

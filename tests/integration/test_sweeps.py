@@ -14,8 +14,8 @@ from jobs.sweep_streaks import USERS_PER_TRANSACTION
 from tests.applying import put_events, put_program
 from tests.stack import PROGRAM
 from worker import sweeps as module
-from worker.actors import SWEEPS_QUEUE
 from worker.runtime import Runtime, open_runtime
+from worker.schedule import SWEEPS_QUEUE
 from worker.settings import SecretUrl, Settings
 from worker.sweeps import HELP_SWEEP, HELP_SWEEP_ACTOR
 

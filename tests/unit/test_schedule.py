@@ -16,7 +16,9 @@ from structlog.testing import capture_logs
 from models.database import open_engine
 from models.rankings import Rankings
 from models.rulebooks import Rulebooks
-from worker.actors import SWEEPS_QUEUE, declare_actors
+from models.warehouse.engine import Warehouse
+from worker.actors import declare_actors
+from worker.asking import Answers
 from worker.broker import open_redis_broker
 from worker.projecting import Projector
 from worker.schedule import EPOCH, TICKS, Tick
@@ -49,16 +51,24 @@ def broker() -> Iterator[Broker]:
     broker = open_redis_broker(UNREACHABLE_URL, "none")
     engine = open_engine("postgresql+psycopg://127.0.0.1:1/none", connections_max=1)
     rulebooks, projector = Rulebooks(), Projector(lambda: 0)
+    warehouse = Warehouse("chdb:///nowhere")
     sweeps = build_sweeps(
         engine=engine,
         rulebooks=rulebooks,
         rankings=Rankings(broker.client, "none"),
+        warehouse=warehouse,
         projector=projector,
         broker=broker,
         broker_url=UNREACHABLE_URL,
     )
     declare_actors(
-        broker, engine=engine, rulebooks=rulebooks, projector=projector, sweeps=sweeps, threads=1
+        broker,
+        engine=engine,
+        rulebooks=rulebooks,
+        projector=projector,
+        sweeps=sweeps,
+        answers=Answers(engine, warehouse, broker.client, "none"),
+        threads=1,
     )
     yield broker
     broker.client.close()
@@ -129,7 +139,7 @@ def test_the_scheduler_rings_at_the_slots_in_utc(tick: Tick, broker: Broker) -> 
 @each_tick
 def test_the_actor_of_each_tick_is_declared(tick: Tick, broker: Broker) -> None:
     actor = broker.get_actor(tick.actor_name)
-    assert actor.queue_name == SWEEPS_QUEUE
+    assert actor.queue_name == tick.queue
 
 
 @each_tick

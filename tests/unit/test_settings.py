@@ -144,6 +144,7 @@ def test_a_child_process_comes_to_the_same_addresses(monkeypatch: pytest.MonkeyP
         database_url="postgresql+psycopg://db/app",
         broker_url="redis://cache:6379/3",
         redis_url="redis://cache:6379/4",
+        warehouse_url="https://app:hush@warehouse:8443",
     )
     for name, url in addresses.environment().items():
         monkeypatch.setenv(name, url)

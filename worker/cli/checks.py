@@ -39,9 +39,12 @@ def verify(
     sample: Annotated[
         int | None, typer.Option(min=1, help="So many users picked at random; without it, all.")
     ] = None,
+    without_warehouse: Annotated[
+        bool, typer.Option("--without-warehouse", help="Leave the warehouse out.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Fold users from nothing and compare; compare Redis with Postgres; exit 1 on a mismatch."""
+    """Fold users from nothing, rank boards, sum what is loaded; exit 1 where anything differs."""
     verified = Verified()
     with (
         open_console_runtime() as runtime,
@@ -57,11 +60,13 @@ def verify(
         )
         bar.update(task, description="boards")
         verify_boards(runtime.engine, runtime.rankings, runtime.rulebooks, verified)
+        bar.update(task, description="warehouse")
+        loaded = None if without_warehouse else runtime.ask_warehouse("compare")
     if as_json:
-        print_json(_shape(verified))
+        print_json(_shape(verified, loaded))
     else:
-        _print_verified(verified)
-    if verified.user_mismatches or verified.board_mismatches:
+        _print_verified(verified, loaded)
+    if verified.user_mismatches or verified.board_mismatches or (loaded and loaded["mismatches"]):
         raise typer.Exit(NO)
 
 
@@ -125,19 +130,21 @@ def recompute(
         out.print(f"{done} users folded anew")
 
 
-def _shape(verified: Verified) -> dict[str, Any]:
+def _shape(verified: Verified, loaded: dict[str, Any] | None) -> dict[str, Any]:
     return {
         "users_checked": verified.users_checked,
         "users_waiting": verified.users_waiting,
         "user_mismatches": verified.user_mismatches,
         "boards_checked": verified.boards_checked,
         "board_mismatches": verified.board_mismatches,
-        "warehouse_mismatches": 0,
-        "samples": verified.samples,
+        "warehouse_compared": loaded["compared"] if loaded else 0,
+        "warehouse_mismatches": loaded["mismatches"] if loaded else 0,
+        "warehouse_unfinished": loaded["unfinished"] if loaded else [],
+        "samples": [*verified.samples, *(loaded["samples"] if loaded else ())],
     }
 
 
-def _print_verified(verified: Verified) -> None:
+def _print_verified(verified: Verified, loaded: dict[str, Any] | None) -> None:
     out.print(
         f"{verified.users_checked} users, {verified.user_mismatches} differ; "
         f"{verified.boards_checked} boards, {verified.board_mismatches} differ.",
@@ -146,7 +153,12 @@ def _print_verified(verified: Verified) -> None:
         out.print(
             f"{verified.users_waiting} users are to be folded anew first: streakline recompute",
         )
-    for sample in verified.samples:
+    if loaded is not None:
+        compared, differ = loaded["compared"], loaded["mismatches"]
+        out.print(f"warehouse: {compared} counts and sums by day, {differ} differ.")
+        if loaded["unfinished"]:
+            out.print(f"  not compared, being loaded: {', '.join(loaded['unfinished'])}")
+    for sample in [*verified.samples, *(loaded["samples"] if loaded else ())]:
         out.print(", ".join(f"{name} {value}" for name, value in sample.items()))
 
 

@@ -6,18 +6,18 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date, datetime
-from decimal import Decimal
+from datetime import datetime
 from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-from streakline.contract import decimal_text, instant_text, read_instant
+from streakline.contract import read_instant
 from streakline.errors import InvalidEvent
 from worker.runtime import Runtime, open_runtime
 from worker.settings import Settings
+from worker.shapes import plain
 from worker.telemetry import configure_logs
 
 DONE, NO, WRONG_USE = 0, 1, 2
@@ -49,7 +49,7 @@ def open_console_runtime(
 
 def print_json(data: Any) -> None:
     """Print JSON in the shapes of the interface: decimals and instants as texts."""
-    sys.stdout.write(json.dumps(data, default=_plain, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(data, default=plain, indent=2, ensure_ascii=False) + "\n")
 
 
 def fail(reason: str, code: int = WRONG_USE) -> NoReturn:
@@ -89,13 +89,3 @@ def read_attributes(pairs: list[str], option: str) -> dict[str, str]:
             fail(f"{option} {pair!r} must be like country=FR")
         found[name] = value
     return found
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return decimal_text(value)
-    if isinstance(value, datetime):
-        return instant_text(value)
-    if isinstance(value, date):
-        return value.isoformat()
-    raise TypeError(f"{type(value).__name__} has no JSON form")

@@ -70,7 +70,8 @@ def demo(
 
 def _settings(home: Path) -> Settings:
     """Return settings that touch nothing but a home of our own, whatever the environment says."""
-    servers = {"database_url": None, "redis_url": None, "broker_url": None}
+    urls = ("database_url", "redis_url", "broker_url", "clickhouse_url", "clickhouse_cluster")
+    servers = dict.fromkeys(urls)
     return load_settings(process="demo").model_copy(
         update={**servers, "home": home, "program": PROGRAM}
     )

@@ -12,12 +12,13 @@ import typer
 
 from models.migrations import current_revision, upgrade
 from models.program import pending_features, read_program
+from models.warehouse.engine import WarehouseTaken, WarehouseUnavailable
 from streakline.contract import EVENTS_QUEUE
-from worker.actors import ANALYTICS_QUEUE, SWEEPS_QUEUE
 from worker.cli.console import Json, fail, load_settings, open_console_runtime, out, print_json
 from worker.cli.programs import apply_file
 from worker.processes import Supervisor, read_procfile
 from worker.runtime import Runtime, open_runtime
+from worker.schedule import ANALYTICS_QUEUE, SWEEPS_QUEUE
 from worker.serving import run_scheduler, run_worker
 
 QUEUES = (EVENTS_QUEUE, SWEEPS_QUEUE, ANALYTICS_QUEUE)
@@ -109,15 +110,21 @@ def scheduler() -> None:
 
 
 def migrate(as_json: Json = False) -> None:
-    """Bring the tables to what this version needs."""
+    """Bring the tables to what this version needs, those of the warehouse too."""
     with open_console_runtime() as runtime:
         upgrade(runtime.engine)
         with runtime.engine.connect() as connection:
             revision = current_revision(connection)
+        try:
+            warehouse = f"ClickHouse {runtime.warehouse.open()}"
+        except WarehouseTaken:
+            warehouse = "open in the process that loads it, which has seen to its tables"
+        except WarehouseUnavailable as error:
+            fail(f"the tables are at revision {revision}, but the warehouse: {error}")
     if as_json:
-        print_json({"revision": revision})
+        print_json({"revision": revision, "warehouse": warehouse})
     else:
-        out.print(f"The tables are at revision {revision}.")
+        out.print(f"The tables are at revision {revision}. Warehouse: {warehouse}")
 
 
 def _stop_on_signals(supervisor: Supervisor) -> None:

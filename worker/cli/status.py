@@ -33,7 +33,7 @@ def drain(
     timeout: Annotated[float, typer.Option(help="Seconds to wait at most.")] = DRAIN_SECONDS,
     as_json: Json = False,
 ) -> None:
-    """Wait until everything accepted is applied and projected; exit 1 if not in time."""
+    """Wait until everything accepted is applied, projected and loaded; exit 1 if not in time."""
     deadline = time.monotonic() + timeout
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with (
@@ -52,14 +52,26 @@ def drain(
         print_json(found)
     if _left(found):
         fail(
-            f"after {timeout:g} s {found['waiting_events']} events still wait to be applied and "
-            f"{found['rankings']['waiting']} batches to be projected; are workers running?",
+            f"after {timeout:g} s {found['waiting_events']} events still wait to be applied, "
+            f"{found['rankings']['waiting']} batches to be projected and {_unloaded(found)} rows "
+            "to be loaded; are workers running?",
             NO,
         )
 
 
 def _left(found: dict[str, Any]) -> int:
-    return int(found["waiting_events"]) + int(found["rankings"]["waiting"])
+    return int(found["waiting_events"]) + int(found["rankings"]["waiting"]) + _unloaded(found)
+
+
+def _unloaded(found: dict[str, Any]) -> int:
+    return int(found["warehouse"]["waiting_events"]) + int(found["warehouse"]["waiting_rows"])
+
+
+def _warehouse(found: dict[str, Any]) -> str:
+    waiting = f"{found['waiting_events']} events, {found['waiting_rows']} other rows"
+    if found["error"] is None:
+        return waiting
+    return f"{waiting}; failing since {when(found['failing_since'])}: {found['error']}"
 
 
 def _lines(found: dict[str, Any]) -> list[tuple[str, object]]:
@@ -75,5 +87,6 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, object]]:
         ("set aside", f"{found['rejected_events']} (conflicts: {found['conflicting_events']})"),
         ("dead messages", found["dead_messages"]),
         ("rankings waiting", f"{found['rankings']['waiting']} batches"),
+        ("warehouse waiting", _warehouse(found["warehouse"])),
         *ticks,
     ]

@@ -1,0 +1,117 @@
+"""Asking the warehouse: here, or in the process that has it, through its queue and Redis.
+
+A warehouse on a server is asked here. The embedded one is open in one process at a time: asked here
+as long as no other has it.
+
+    <namespace>:answer:<id>  list: `"taken"` as soon as a worker has the question, then the answer
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+from dramatiq import Broker
+from redis import Redis
+from sqlalchemy import Engine
+
+from jobs.compare_warehouse import compare_warehouse
+from models.warehouse.engine import Warehouse, WarehouseUnavailable
+from streakline.errors import StreaklineError
+from worker.clock import utc_now
+from worker.shapes import plain
+
+ASK_ACTOR = "ask_warehouse"
+TAKEN_SECONDS_MAX = 20.0
+"""A question that no worker took by then is not answered any more."""
+ANSWER_SECONDS_MAX = 900.0
+"""Comparing all of a large ledger takes minutes."""
+KEPT_SECONDS = 60
+POLL_SECONDS_MAX = 1.0
+"""Below the time-out of a Redis command."""
+TAKEN = "taken"
+
+
+class NoAnswer(StreaklineError):
+    """Nobody answered a question, or the warehouse could not; the message says what to do."""
+
+
+class Answers:
+    """Answers questions to the warehouse in the process that has it open."""
+
+    def __init__(self, engine: Engine, warehouse: Warehouse, redis: Redis, namespace: str) -> None:
+        self._redis = redis
+        self._namespace = namespace
+        self._questions: Mapping[str, Callable[..., Any]] = {
+            "version": warehouse.open,
+            "compare": lambda: compare_warehouse(engine, warehouse),
+        }
+
+    def find(self, question: str, parameters: Mapping[str, Any]) -> Any:
+        """Return the answer as JSON has it. Raises WarehouseUnavailable."""
+        return json.loads(json.dumps(self._questions[question](**parameters), default=plain))
+
+    def answer(
+        self, question_id: str, question: str, parameters: dict[str, Any], asked_at: str
+    ) -> None:
+        """Answer through Redis, unless whoever asked has given up; the actor."""
+        asked = datetime.fromisoformat(asked_at)
+        if (utc_now() - asked).total_seconds() > TAKEN_SECONDS_MAX:
+            return
+        self._push(question_id, TAKEN)
+        try:
+            found = {"answer": self.find(question, parameters)}
+        except WarehouseUnavailable as error:
+            found = {"error": str(error)}
+        except Exception:
+            self._push(question_id, {"error": "the worker that was asked failed; see its log"})
+            raise
+        self._push(question_id, found)
+
+    def _push(self, question_id: str, value: object) -> None:
+        key = _key(self._namespace, question_id)
+        with self._redis.pipeline() as pipeline:
+            pipeline.rpush(key, json.dumps(value))
+            pipeline.expire(key, KEPT_SECONDS)
+            pipeline.execute()
+
+
+def ask_elsewhere(
+    broker: Broker, redis: Redis, namespace: str, question: str, parameters: Mapping[str, Any]
+) -> Any:
+    """Ask the process that has the warehouse; return the answer as JSON has it.
+
+    Raises NoAnswer where no worker takes the question, or the warehouse cannot be reached.
+    """
+    question_id = uuid4().hex
+    asked = (question_id, question, dict(parameters), utc_now().isoformat())
+    broker.get_actor(ASK_ACTOR).send(*asked)
+    key = _key(namespace, question_id)
+    if _wait_for(redis, key, TAKEN_SECONDS_MAX) is None:
+        raise NoAnswer(
+            "another process has the warehouse open, but no worker of the queue analytics answered "
+            f"within {TAKEN_SECONDS_MAX:g} s; which processes run?"
+        )
+    answer = _wait_for(redis, key, ANSWER_SECONDS_MAX)
+    if answer is None:
+        raise NoAnswer(f"the warehouse did not answer within {ANSWER_SECONDS_MAX:g} s")
+    if "error" in answer:
+        raise NoAnswer(answer["error"])
+    return answer["answer"]
+
+
+def _wait_for(redis: Redis, key: str, seconds: float) -> Any:
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
+        found: Any = redis.blpop([key], timeout=min(left, POLL_SECONDS_MAX))
+        if found is not None:
+            return json.loads(found[1])
+    return None
+
+
+def _key(namespace: str, question_id: str) -> str:
+    return f"{namespace}:answer:{question_id}"

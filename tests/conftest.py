@@ -14,7 +14,9 @@ from uuid import uuid4
 
 import pytest
 
-from tests import servers
+from models.warehouse.engine import Warehouse
+from tests import clickhouse, servers
+from tests.clickhouse import ClickhouseServer
 from worker.embedded import embedded_postgres, embedded_valkey
 
 
@@ -43,6 +45,23 @@ def postgres_url(home: Path) -> Iterator[str]:
     """URL of an embedded Postgres, of a superuser and a database that holds nothing."""
     with embedded_postgres(home, settings=servers.FAST_POSTGRES) as url:
         yield url
+
+
+@pytest.fixture
+def warehouse(home: Path) -> Iterator[Warehouse]:
+    """The embedded ClickHouse, in a database of this test's own."""
+    with clickhouse.fresh_warehouse(home) as warehouse:
+        yield warehouse
+
+
+@pytest.fixture
+def clickhouse_server(home: Path) -> Iterator[ClickhouseServer]:
+    """The same engine over HTTP, with a database of this test's own; it listens already."""
+    with clickhouse.fresh_database(home) as name:
+        server = ClickhouseServer(home, name)
+        server.start()
+        yield server
+        server.close()
 
 
 @pytest.fixture

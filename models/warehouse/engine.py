@@ -73,6 +73,12 @@ class Warehouse:
                 table, rows, settings={**INSERT_SETTINGS, "insert_deduplication_token": token}
             )
 
+    def command(self, statement: str, settings: Mapping[str, Any] | None = None) -> None:
+        """Run a statement that has no answer."""
+        client = self._open()
+        with _told():
+            client.command(statement, settings=dict(settings or {}))
+
     def ask(self, query: str, **parameters: Any) -> list[dict[str, Any]]:
         """Return the rows that a query finds, each by the names of its columns.
 

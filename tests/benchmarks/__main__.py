@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable
 
-from tests.benchmarks import checks, enqueue, limits, live, rates, reads, sweeps, users
+from tests.benchmarks import checks, enqueue, limits, live, rates, reads, sweeps, users, warehouse
 from tests.benchmarks.harness import Figure
 from tests.benchmarks.report import print_table, shown, write_json, write_page
 
@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, Callable[[bool], Iterable[Figure]]] = {
     "checks": checks.run,
     "live": live.run,
     "sweeps": sweeps.run,
+    "warehouse": warehouse.run,
 }
 
 

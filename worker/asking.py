@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -20,6 +20,7 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from jobs.compare_warehouse import compare_warehouse
+from jobs.gather_report import gather_report
 from models.warehouse.engine import Warehouse, WarehouseUnavailable
 from streakline.errors import StreaklineError
 from worker.clock import utc_now
@@ -49,6 +50,9 @@ class Answers:
         self._questions: Mapping[str, Callable[..., Any]] = {
             "version": warehouse.open,
             "compare": lambda: compare_warehouse(engine, warehouse),
+            "report": lambda until: gather_report(
+                warehouse, until=until and date.fromisoformat(until), control_percent=None
+            ),
         }
 
     def find(self, question: str, parameters: Mapping[str, Any]) -> Any:

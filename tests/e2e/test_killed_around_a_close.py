@@ -161,10 +161,10 @@ def told(engine: Engine, kind: NoticeKind) -> list[dict[str, Any]]:
 def test_runs_have_one_record_with_every_place_right_whoever_was_killed_s43(
     database_url: str, valkey_url: str, namespace: str, tmp_path: Path
 ) -> None:
-    workers = ("worker", "--queues", "events,sweeps,analytics", "--threads", "8")
+    queues = ["events,sweeps"] * (WORKERS - 1) + ["events,sweeps,analytics"]
     commands = [
         *[(STREAKLINE, "scheduler")] * SCHEDULERS,
-        *[(STREAKLINE, *workers)] * WORKERS,
+        *[(STREAKLINE, "worker", "--queues", each, "--threads", "8") for each in queues],
     ]
     with (
         running_stack(
@@ -219,3 +219,5 @@ def test_runs_have_one_record_with_every_place_right_whoever_was_killed_s43(
         assert status["dead_messages"] == 0
         verified = stack.ask("verify")
         assert (verified["user_mismatches"], verified["board_mismatches"]) == (0, 0)
+        assert verified["warehouse_compared"] > 0
+        assert (verified["warehouse_mismatches"], verified["warehouse_unfinished"]) == (0, [])

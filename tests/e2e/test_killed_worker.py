@@ -26,7 +26,7 @@ def test_nothing_is_lost_or_doubled_when_a_worker_is_killed(point: str, stack: S
     ]
     with stack.client() as client:
         client.track_many(events)
-    dying = stack.start(sys.executable, "-m", "tests.e2e.dying_worker", point)
+    dying = stack.start(sys.executable, "-m", "tests.e2e.dying_worker", point, "events")
     assert dying.wait(timeout=60) == -signal.SIGKILL
 
     # When others take over

@@ -1,0 +1,86 @@
+"""The warehouse beside the processes that there are: loaded, asked, compared, and killed."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+import pytest
+
+from streakline import Event
+from tests.clickhouse import ClickhouseServer
+from tests.e2e.dying_worker import LOADING_POINTS
+from tests.stack import STREAKLINE, Stack
+from tests.waiting import wait_until
+
+USERS = 5
+EVENTS = 300
+
+
+def track(stack: Stack, keys: str) -> None:
+    with stack.client() as client:
+        client.track_many(
+            Event(user_id=f"user-{number % USERS}", metric="lessons", key=f"{keys}-{number}")
+            for number in range(EVENTS)
+        )
+
+
+def drain(stack: Stack) -> None:
+    done = stack.run("drain", "--timeout", "60")
+    assert done.returncode == 0, done.stderr
+
+
+def must_agree(stack: Stack) -> None:
+    verified = stack.ask("verify")
+    assert verified["warehouse_compared"] > 0
+    assert (verified["warehouse_mismatches"], verified["warehouse_unfinished"]) == (0, [])
+
+
+def test_another_process_is_asked_while_it_has_the_warehouse_s60_s61(stack: Stack) -> None:
+    stack.start_all()
+    track(stack, "a")
+    drain(stack)
+    status = stack.ask("status")["warehouse"]
+    assert (status["waiting_events"], status["waiting_rows"], status["error"]) == (0, 0, None)
+    must_agree(stack)
+    [check] = [one for one in stack.ask("doctor")["checks"] if one["check"] == "warehouse"]
+    assert check["detail"].startswith("ClickHouse ")
+
+    # And when nobody has it, it is asked here
+    stack.stop()
+    must_agree(stack)
+
+
+@pytest.mark.parametrize("point", LOADING_POINTS)
+def test_every_row_is_loaded_once_when_the_loader_is_killed(point: str, stack: Stack) -> None:
+    stack.start(STREAKLINE, "worker", "--queues", "events,sweeps")
+    stack.start(STREAKLINE, "scheduler")
+    track(stack, "a")
+    dying = stack.start(sys.executable, "-m", "tests.e2e.dying_worker", point, "analytics")
+    assert dying.wait(timeout=60) == -signal.SIGKILL
+    track(stack, "b")
+    stack.start(STREAKLINE, "worker", "--queues", "sweeps,analytics", "--threads", "4")
+    drain(stack)
+    must_agree(stack)
+
+
+def test_nobody_waits_for_a_server_that_is_down_and_one_can_see_it(
+    stack: Stack, clickhouse_server: ClickhouseServer
+) -> None:
+    clickhouse_server.stop()
+    url = clickhouse_server.url
+    stack.environment = {**stack.environment, "STREAKLINE_CLICKHOUSE_URL": url}
+    stack.start_all()
+    track(stack, "a")
+    wait_until(lambda: stack.ask("status")["applied_events"] == EVENTS, deadline_seconds=60)
+    found = wait_until(lambda: stack.ask("status")["warehouse"]["error"], deadline_seconds=60)
+    assert "refused" in found
+    assert stack.ask("status")["warehouse"]["waiting_events"] == EVENTS
+    doctor = stack.run("doctor")
+    assert doctor.returncode == 1
+    assert "STREAKLINE_CLICKHOUSE_URL" in doctor.stdout
+
+    clickhouse_server.start()
+    drain(stack)
+    must_agree(stack)
+    assert stack.ask("status")["warehouse"]["error"] is None

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from models.statements import loads as statements
 from models.statements.loads import SOURCES, Load
 from models.warehouse.engine import Warehouse, WarehouseTaken, WarehouseUnavailable
-from models.warehouse.schema import LOADED
+from models.warehouse.schema import BY_NAME
 
 
 def load_warehouse(
@@ -62,7 +62,7 @@ def _insert(warehouse: Warehouse, load: Load, chunks: Iterator[bytes]) -> int:
     from models.warehouse.batches import read_slices  # needs pyarrow, which nothing else does
 
     rows = 0
-    for number, part in enumerate(read_slices(chunks, LOADED[load.source])):
+    for number, part in enumerate(read_slices(chunks, BY_NAME[load.source])):
         warehouse.insert(load.source, part, _token(load, number))
         rows += part.num_rows
     return rows

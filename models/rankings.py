@@ -25,6 +25,7 @@ from streakline.contract import VALUE_MAX, VALUE_PLACES_MAX
 
 KEPT = timedelta(days=1)
 """How long a board stays that nobody changes any more."""
+KEYS_AT_ONCE = 1_000
 REACHED_BYTES = 5
 """Seconds since year 1 reach 2**38 in the year 9999."""
 
@@ -68,6 +69,19 @@ class Rankings:
     def count(self, board: Board) -> int:
         """Return how many users have a score."""
         return self._redis.zcard(self._key(board, "order"))
+
+    def list_boards(self) -> list[tuple[str, str, str, int]]:
+        """Return the boards that anybody is on: (leaderboard, run, segment, since), in order.
+
+        It looks at every key of the database: for once a day, not for once an event.
+        """
+        before, after = f"{self._namespace}:ranking:{{", "}:order"
+        found = []
+        for key in self._redis.scan_iter(match=f"{before}*{after}", count=KEYS_AT_ONCE):
+            leaderboard, run, rest = key.decode()[len(before) : -len(after)].split("/", 2)
+            segment, _, since = rest.rpartition("/")
+            found.append((leaderboard, run, segment, int(since)))
+        return sorted(found)
 
     def page(self, board: Board, *, offset: int = 0, limit: int) -> list[Standing]:
         """Return standings in order, from the place `offset` on (0 is the best)."""

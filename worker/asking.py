@@ -21,6 +21,7 @@ from sqlalchemy import Engine
 
 from jobs.compare_warehouse import compare_warehouse
 from jobs.gather_report import gather_report
+from models.warehouse import snapshots
 from models.warehouse.engine import Warehouse, WarehouseUnavailable
 from streakline.errors import StreaklineError
 from worker.clock import utc_now
@@ -50,6 +51,9 @@ class Answers:
         self._questions: Mapping[str, Callable[..., Any]] = {
             "version": warehouse.open,
             "compare": lambda: compare_warehouse(engine, warehouse),
+            "rank-history": lambda leaderboard, user_id, from_day: snapshots.read_history(
+                warehouse, leaderboard, user_id, date.fromisoformat(from_day)
+            ),
             "report": lambda until: gather_report(
                 warehouse, until=until and date.fromisoformat(until), control_percent=None
             ),

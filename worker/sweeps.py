@@ -20,6 +20,7 @@ from jobs.finalize_runs import finalize_due_runs, open_runs
 from jobs.follow_calendar import follow_calendar
 from jobs.load_warehouse import load_warehouse
 from jobs.recompute_users import recompute_stale
+from jobs.snapshot_ranks import snapshot_ranks
 from jobs.sweep_streaks import USERS_PER_TRANSACTION, sweep_streaks
 from models.rankings import Rankings
 from models.rulebooks import Rulebooks
@@ -64,7 +65,10 @@ def build_sweeps(
         "project-rankings": lambda _: {"batches": projector.project()},
         "recover-messages": lambda _: {"rejected": recover_messages(broker, broker_url)},
         "recompute-users": _recompute(engine, rulebooks, projector),
-        "load-warehouse": _load(engine, warehouse),
+        "load-warehouse": _waiting(_load(engine, warehouse)),
+        "snapshot-ranks": _waiting(
+            lambda now: {"standings": snapshot_ranks(engine, rulebooks, rankings, warehouse, now)}
+        ),
         HELP_SWEEP: streaks,
     }
 
@@ -100,19 +104,28 @@ def _recompute(engine: Engine, rulebooks: Rulebooks, projector: Projector) -> Sw
 def _load(engine: Engine, warehouse: Warehouse) -> Sweep:
     def sweep(now: datetime) -> Mapping[str, int]:
         rows, began = 0, time.monotonic()
-        try:
-            for _, loaded in load_warehouse(engine, warehouse, now):
-                rows += loaded
-                if time.monotonic() > began + SECONDS_PER_SWEEP_MAX:
-                    break
-        except WarehouseUnavailable as error:
-            # What waits stays in Postgres, with the reason beside it; the next tick tries again.
-            log.warning("loading_waits", error=str(error)[:200])
+        for _, loaded in load_warehouse(engine, warehouse, now):
+            rows += loaded
+            if time.monotonic() > began + SECONDS_PER_SWEEP_MAX:
+                break
         if rows:
             PROJECTION_SECONDS.labels("warehouse").observe(time.monotonic() - began)
         return {"rows": rows}
 
     return sweep
+
+
+def _waiting(sweep: Sweep) -> Sweep:
+    """Leave it to the next tick where the warehouse cannot be had: what waits is in Postgres."""
+
+    def try_sweep(now: datetime) -> Mapping[str, int]:
+        try:
+            return sweep(now)
+        except WarehouseUnavailable as error:
+            log.warning("warehouse_waits", error=str(error)[:200])
+            return {}
+
+    return try_sweep
 
 
 class _StreakSweep:

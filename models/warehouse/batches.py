@@ -6,7 +6,8 @@ The same text gives the same slices, so that a batch that is sent again is the s
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa  # type: ignore[import-untyped] # has no types
 from pyarrow import csv
@@ -64,6 +65,13 @@ def read_slices(chunks: Iterable[bytes], table: WarehouseTable) -> Iterator[pa.T
             rows -= ROWS_PER_INSERT_MAX
     if rows:
         yield _derive(pa.Table.from_batches(waiting), table)
+
+
+def to_rows(table: WarehouseTable, columns: Mapping[str, Sequence[Any]]) -> pa.Table:
+    """Return columns of values, all those of a table, as rows for it."""
+    return pa.table(
+        {name: pa.array(columns[name], _TYPES[type_]) for name, type_ in table.columns.items()}
+    )
 
 
 def _derive(found: pa.Table, table: WarehouseTable) -> pa.Table:

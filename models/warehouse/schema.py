@@ -13,6 +13,11 @@ What Postgres holds, as it was loaded:
 From `streak_chains` on rows are corrected by sign: one that was taken away comes again with sign
 -1, so that every count is `sum(sign)` and every sum `sum(x * sign)`, merged or not.
 
+What is seen once a day and stands nowhere else, so that it is compared with nothing:
+
+    rank_history      where each user stood at the end of a UTC day
+    snapshots         days of which all of it is there, and when it was seen; the latest counts
+
 Rollups, filled by materialized views as rows arrive; what they sum is loaded exactly once:
 
     user_days         events of a user on a local day
@@ -35,6 +40,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 DEDUPLICATION_WINDOW = 10_000
+RANKS_KEPT_DAYS = 400
 VERSIONS_TABLE = "schema_versions"
 
 INSTANT = "DateTime64(6, 'UTC')"
@@ -69,6 +75,7 @@ class WarehouseTable:
     partition_by: str | None = None
     codecs: Mapping[str, str] = field(default_factory=dict)
     shard_by: str = "cityHash64(user_id)"
+    ttl: str | None = None
     rollup: Rollup | None = None
 
 
@@ -235,6 +242,33 @@ TABLES = (
         order_by="(leaderboard, since, run, segment, rank)",
         codecs={"user_id": _IDS, "score": _IDS, "rank": _TIMES, "reached_at": _IDS},
     ),
+    WarehouseTable(
+        name="rank_history",
+        columns={
+            "day": "Date32",
+            "taken_at": INSTANT,
+            "leaderboard": NAME,
+            "since": "UInt32",
+            "run": NAME,
+            "segment": NAME,
+            "rank": "UInt32",
+            "user_id": "String",
+            "score": AMOUNT,
+            "participants": "UInt32",
+        },
+        engine="MergeTree",
+        partition_by="toYYYYMM(day)",
+        order_by="(leaderboard, user_id, day, run, segment)",
+        ttl=f"toDate(day) + interval {RANKS_KEPT_DAYS} day",
+        codecs={"user_id": _IDS, "rank": _IDS, "score": _IDS, "taken_at": _IDS},
+    ),
+    WarehouseTable(
+        name="snapshots",
+        columns={"day": "Date32", "taken_at": INSTANT},
+        engine="MergeTree",
+        order_by="day",
+        shard_by="cityHash64(day)",
+    ),
     _rollup(
         "user_days",
         {"local_date": "Date32", "user_id": "String", "events": SUM},
@@ -297,8 +331,7 @@ TABLES = (
         " sum(sign) as notices from {source} group by day, kind, streak",
     ),
 )
-LOADED = {table.name: table for table in TABLES if table.rollup is None}
-"""The tables that are loaded from Postgres, by name."""
+BY_NAME = {table.name: table for table in TABLES}
 VERSIONS = ((1, TABLES),)
 """What each version of the schema adds, oldest first."""
 
@@ -324,11 +357,12 @@ def ddl(table: WarehouseTable, cluster: str | None = None) -> Iterator[str]:
         for name, type_ in table.columns.items()
     )
     partition = f" partition by {table.partition_by}" if table.partition_by else ""
+    ttl = f" ttl {table.ttl}" if table.ttl else ""
     replicated = "" if cluster is None else "replicated_"
     window = f"{replicated or 'non_replicated_'}deduplication_window = {DEDUPLICATION_WINDOW}"
     yield (
         f"create table if not exists {local}{_on(cluster)} ({columns})"
-        f" engine = {_engine(table, cluster)}{partition} order by {table.order_by}"
+        f" engine = {_engine(table, cluster)}{partition} order by {table.order_by}{ttl}"
         f" settings {window}"
     )
     if cluster is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -70,6 +71,40 @@ def show(
         print_json(_shape(page))
     else:
         out.print(standings_table(page))
+
+
+@app.command()
+def history(
+    key: Annotated[str, typer.Argument(help="The leaderboard's name in the program.")],
+    user_id: Annotated[str, typer.Argument(help="The user.")],
+    days: Annotated[int, typer.Option(min=1, max=400, help="How many days back.")] = 30,
+    as_json: Json = False,
+) -> None:
+    """Print where a user stood at the end of each day (UTC), run by run and segment by segment."""
+    from_day = utc_now().date() - timedelta(days=days)
+    with open_console_runtime() as runtime:
+        try:
+            with runtime.engine.connect() as connection:
+                find_leaderboard(runtime.rulebooks.current(connection), key)
+        except NoSuchBoard as error:
+            refuse(str(error), as_json)
+        found = runtime.ask_warehouse(
+            "rank-history", leaderboard=key, user_id=user_id, from_day=from_day.isoformat()
+        )
+    if as_json:
+        print_json({"leaderboard": key, "user_id": user_id, "history": found})
+        return
+    table = Table("day", "run", "segment", "rank", "of", "score", title=f"{user_id} in {key}")
+    for one in found:
+        table.add_row(
+            one["day"],
+            one["run"],
+            one["segment"],
+            str(one["rank"]),
+            str(one["participants"]),
+            one["score"],
+        )
+    out.print(table)
 
 
 @app.command()

@@ -71,8 +71,10 @@ def _insert(warehouse: Warehouse, load: Load, chunks: Iterator[bytes]) -> int:
 def _token(load: Load, number: int) -> str:
     """Return what tells an insert from every other one, and is the same when it is sent again.
 
-    >>> from datetime import UTC
-    >>> _token(Load(source="events", from_txid=7, to_txid=9, frozen_at=datetime.now(UTC)), 0)
-    'events:7-9:0'
+    With the instant at which it was frozen: what is loaded anew is another load.
+
+    >>> frozen_at = datetime(2026, 11, 23, 9)
+    >>> _token(Load(source="events", from_txid=7, to_txid=9, frozen_at=frozen_at), 0)
+    'events:7-9:2026-11-23T09:00:00:0'
     """
-    return f"{load.source}:{load.from_txid}-{load.to_txid}:{number}"
+    return f"{load.source}:{load.from_txid}-{load.to_txid}:{load.frozen_at.isoformat()}:{number}"

@@ -82,7 +82,7 @@ class Stack:
     def ask(self, *words: str) -> Any:
         """Run a command with --json that must succeed, and return what it printed."""
         done = self.run(*words, "--json")
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, done.stderr + done.stdout
         return json.loads(done.stdout)
 
     def client(self) -> Client:

@@ -21,6 +21,7 @@ from sqlalchemy import Engine
 
 from jobs.compare_warehouse import compare_warehouse
 from jobs.gather_report import gather_report
+from jobs.reload_warehouse import reload_warehouse
 from models.warehouse import snapshots
 from models.warehouse.engine import Warehouse, WarehouseUnavailable
 from streakline.errors import StreaklineError
@@ -49,7 +50,8 @@ class Answers:
         self._redis = redis
         self._namespace = namespace
         self._questions: Mapping[str, Callable[..., Any]] = {
-            "version": warehouse.open,
+            "version": lambda: {"version": warehouse.open(), "made_at": warehouse.made_at()},
+            "reload": lambda: reload_warehouse(engine, warehouse),
             "compare": lambda: compare_warehouse(engine, warehouse),
             "rank-history": lambda leaderboard, user_id, from_day: snapshots.read_history(
                 warehouse, leaderboard, user_id, date.fromisoformat(from_day)

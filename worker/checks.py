@@ -15,6 +15,7 @@ from sqlalchemy import text
 from models.migrations import current_revision, newest_revision
 from models.program import pending_features
 from models.rulebooks import NoProgram, read_history
+from models.statements.loads import read_first_loaded
 from models.statements.users import count_stale
 from streakline.contract import instant_text
 from worker.clock import utc_now
@@ -25,6 +26,8 @@ from worker.status import overdue_ticks, read_status
 
 CLOCK_SKEW_MAX = timedelta(seconds=2)
 OLDEST_SECONDS_MAX = 60.0
+LOADING = timedelta(minutes=1)
+"""A load bears the instant at which its tick began, which may be before the warehouse was made."""
 TO_WORK = ("postgres", "tables", "redis", "broker", "program")
 """Checks without which no process can do its work."""
 
@@ -145,7 +148,15 @@ def _warehouse(runtime: Runtime) -> str:
             f"nothing could be loaded since {since} ({found['error'][:200]}); {waiting} and are "
             "not lost; check STREAKLINE_CLICKHOUSE_URL and the server"
         )
-    return f"ClickHouse {runtime.ask_warehouse('version')}; {waiting}"
+    asked = runtime.ask_warehouse("version")
+    with runtime.engine.connect() as connection:
+        first = read_first_loaded(connection)
+    if first is not None and first + LOADING < datetime.fromisoformat(asked["made_at"]):
+        raise Unwell(
+            f"it was made at {asked['made_at']}, after what was loaded before; "
+            "run: streakline warehouse reload"
+        )
+    return f"ClickHouse {asked['version']}; {waiting}"
 
 
 def _ticks(runtime: Runtime) -> str:

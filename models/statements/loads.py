@@ -307,6 +307,22 @@ def is_waiting(connection: Connection, load: Load) -> bool:
     return bool(found)
 
 
+def forget_loads(connection: Connection) -> None:
+    """Forget that anything was loaded, waiting for whoever loads; all of it will be, anew.
+
+    Nobody loads before this transaction ends.
+    """
+    for source in SOURCES:
+        connection.execute(_LOCK, {"number": _lock_number(source)})
+    connection.execute(delete(loads))
+
+
+def read_first_loaded(connection: Connection) -> datetime | None:
+    """Return when the oldest load that is known was loaded."""
+    found: datetime | None = connection.execute(select(func.min(loads.c.loaded_at))).scalar()
+    return found
+
+
 def copy_rows(connection: Connection, load: Load) -> Iterator[bytes]:
     """Yield the rows of a load as CSV with a header, in an order that is always the same."""
     connection.execute(_NO_LIMIT)

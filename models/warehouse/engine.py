@@ -7,12 +7,23 @@ already changes nothing.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from fcntl import LOCK_EX, LOCK_NB, flock
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from models.warehouse.schema import VERSIONS, VERSIONS_TABLE, ddl, versions_ddl
+from models.warehouse.schema import (
+    TABLES,
+    VERSIONS,
+    VERSIONS_TABLE,
+    ddl,
+    truncate,
+    versions_ddl,
+)
 from streakline.errors import StreaklineError
 
 if TYPE_CHECKING:
@@ -30,8 +41,9 @@ INSERT_SETTINGS = {
     # on a cluster: an insert is done when every shard has it
     "distributed_foreground_insert": 1,
 }
-IS_TAKEN = "Error initializing EmbeddedServer"
-"""What chDB says where it cannot have the lock of its folder."""
+EMBEDDED = "chdb://"
+LOCK = "status"
+"""The file in its folder on which ClickHouse holds a lock, and in which it writes its process."""
 ASK_SECONDS_MAX = 60
 SEND_SECONDS_MAX = 30
 CONNECT_SECONDS_MAX = 5
@@ -43,6 +55,12 @@ class WarehouseUnavailable(StreaklineError):
 
 class WarehouseTaken(WarehouseUnavailable):
     """Another process has the embedded warehouse open, and is to be asked (`worker.asking`)."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "another process has the embedded warehouse open: one alone may take the queue "
+            "analytics, unless STREAKLINE_CLICKHOUSE_URL names a server"
+        )
 
 
 class Warehouse:
@@ -72,6 +90,18 @@ class Warehouse:
             client.insert_arrow(
                 table, rows, settings={**INSERT_SETTINGS, "insert_deduplication_token": token}
             )
+
+    def empty(self) -> None:
+        """Empty every table that is loaded from Postgres, and the rollups of them."""
+        for table in TABLES:
+            if table.is_loaded:
+                self.command(truncate(table, self._cluster))
+
+    def made_at(self) -> datetime:
+        """Return when the first version of the schema was applied."""
+        [found] = self.ask(f"select min(applied_at) as made_at from {VERSIONS_TABLE}")
+        made_at: datetime = found["made_at"].replace(tzinfo=UTC)  # it is told without
+        return made_at
 
     def command(self, statement: str, settings: Mapping[str, Any] | None = None) -> None:
         """Run a statement that has no answer."""
@@ -119,7 +149,10 @@ class Warehouse:
 
 def _connect(url: str, options: Mapping[str, Any]) -> Client:
     limits: dict[str, Any] = {}
-    if not url.startswith("chdb:"):
+    if url.startswith(EMBEDDED):
+        if _is_taken(Path(url.removeprefix(EMBEDDED))):
+            raise WarehouseTaken
+    else:
         limits = {
             "send_receive_timeout": SEND_SECONDS_MAX,
             "connect_timeout": CONNECT_SECONDS_MAX,
@@ -133,6 +166,23 @@ def _connect(url: str, options: Mapping[str, Any]) -> Client:
         # it knows http and https, and what the other schemes stand for
         dsn = url.replace("clickhouses://", "https://", 1)
         return clickhouse_connect.get_client(dsn=dsn, **limits, **options)
+
+
+def _is_taken(folder: Path) -> bool:
+    """Tell whether another process has the engine of a folder open.
+
+    Before chDB finds out: it would complain on standard error, whatever becomes of it.
+    """
+    try:
+        file = (folder / LOCK).open()
+    except OSError:
+        return False
+    with file:
+        try:
+            flock(file, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            return f"PID: {os.getpid()}\n" not in file.read()
+    return False
 
 
 def _ask(client: Client, query: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -150,9 +200,4 @@ def _told() -> Iterator[None]:
     try:
         yield
     except (ClickHouseError, OSError) as error:
-        if IS_TAKEN in str(error):
-            raise WarehouseTaken(
-                "another process has the embedded warehouse open: one alone may take the queue "
-                "analytics, unless STREAKLINE_CLICKHOUSE_URL names a server"
-            ) from error
         raise WarehouseUnavailable(f"ClickHouse: {error}") from error

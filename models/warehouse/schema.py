@@ -66,6 +66,7 @@ class WarehouseTable:
     """A table: columns with their types, and how ClickHouse keeps them.
 
     `codecs` are those that differ from the engine's default. `shard_by` places rows on a cluster.
+    What it holds `is_loaded` from Postgres, unless that is the only place.
     """
 
     name: str
@@ -77,6 +78,7 @@ class WarehouseTable:
     shard_by: str = "cityHash64(user_id)"
     ttl: str | None = None
     rollup: Rollup | None = None
+    is_loaded: bool = True
 
 
 def _corrected(
@@ -260,6 +262,7 @@ TABLES = (
         partition_by="toYYYYMM(day)",
         order_by="(leaderboard, user_id, day, run, segment)",
         ttl=f"toDate(day) + interval {RANKS_KEPT_DAYS} day",
+        is_loaded=False,
         codecs={"user_id": _IDS, "rank": _IDS, "score": _IDS, "taken_at": _IDS},
     ),
     WarehouseTable(
@@ -268,6 +271,7 @@ TABLES = (
         engine="MergeTree",
         order_by="day",
         shard_by="cityHash64(day)",
+        is_loaded=False,
     ),
     _rollup(
         "user_days",
@@ -376,6 +380,12 @@ def ddl(table: WarehouseTable, cluster: str | None = None) -> Iterator[str]:
             f"create materialized view if not exists {table.name}_view{_on(cluster)} to {local}"
             f" as select {table.rollup.select.format(source=source)}"
         )
+
+
+def truncate(table: WarehouseTable, cluster: str | None = None) -> str:
+    """Return the statement that empties a table."""
+    local = table.name if cluster is None else f"{table.name}_local"
+    return f"truncate table {local}{_on(cluster)}"
 
 
 def _engine(table: WarehouseTable, cluster: str | None) -> str:

@@ -46,6 +46,11 @@ def test_another_process_is_asked_while_it_has_the_warehouse_s60_s61(stack: Stac
     [check] = [one for one in stack.ask("doctor")["checks"] if one["check"] == "warehouse"]
     assert check["detail"].startswith("ClickHouse ")
 
+    # And all of it is loaded anew when that is asked for
+    stack.ask("warehouse", "reload")
+    drain(stack)
+    must_agree(stack)
+
     # And when nobody has it, it is asked here
     stack.stop()
     must_agree(stack)

@@ -12,6 +12,7 @@ from sqlalchemy import Engine, insert, text
 
 from jobs.compare_warehouse import WarehouseCompared, compare_warehouse
 from jobs.load_warehouse import load_warehouse
+from jobs.reload_warehouse import reload_warehouse
 from models import tables
 from models.statements import loads as statements
 from models.statements.loads import SOURCES, CountedAnew
@@ -333,6 +334,19 @@ def test_a_server_that_is_down_is_caught_up_with(
     assert load(engine, warehouse)["events"] == 4
     must_agree(engine, warehouse)
     warehouse.close()
+
+
+def test_what_was_lost_is_loaded_anew(engine: Engine, warehouse: Warehouse) -> None:
+    put_events(engine, [event("ann", day) for day in (1, 2, 4, 5, 6)])
+    load(engine, warehouse)
+    put_events(engine, [event("ann", 3)])
+    warehouse.command("truncate table events")
+    warehouse.command("truncate table point_days")
+    assert compare_warehouse(engine, warehouse).mismatches > 0
+    reload_warehouse(engine, warehouse)
+    assert count(warehouse, "point_entries") == 0
+    assert load(engine, warehouse)["events"] == 6
+    must_agree(engine, warehouse)
 
 
 def test_all_sources_are_compared() -> None:

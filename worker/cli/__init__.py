@@ -21,6 +21,7 @@ from worker.cli import (
     streaks,
     ticks,
     users,
+    warehouse,
 )
 from worker.cli.console import WRONG_USE, err
 from worker.outages import reason_of
@@ -45,6 +46,7 @@ app.add_typer(leaderboards.app, name="leaderboard", rich_help_panel="Rules and s
 app.command(rich_help_panel="Rules and state")(checks.explain)
 app.command(rich_help_panel="Look after it")(checks.verify)
 app.command(rich_help_panel="Look after it")(checks.recompute)
+app.add_typer(warehouse.app, name="warehouse", rich_help_panel="Look after it")
 app.add_typer(ticks.app, name="tick", rich_help_panel="Look after it")
 app.add_typer(streaks.app, name="streak", rich_help_panel="Put right")
 app.add_typer(points.app, name="points", rich_help_panel="Put right")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import ROUND_CEILING, Decimal
 from hashlib import blake2b
 
 BUCKETS = 10_000
@@ -16,3 +17,14 @@ def bucket_of(user_id: str) -> int:
     """
     digest = blake2b(user_id.encode(), digest_size=8, person=b"control").digest()
     return int.from_bytes(digest) % BUCKETS
+
+
+def control_buckets(percent: Decimal) -> int:
+    """Return how many parts are the control group: users whose part is below this number.
+
+    A part that begins within the percentage counts whole.
+
+    >>> control_buckets(Decimal(5)), control_buckets(Decimal("0.25")), control_buckets(Decimal(0))
+    (500, 25, 0)
+    """
+    return int((percent * BUCKETS / 100).to_integral_value(ROUND_CEILING))

@@ -16,6 +16,7 @@ from worker.cli import (
     leaderboards,
     points,
     programs,
+    report,
     servers,
     status,
     streaks,
@@ -47,6 +48,7 @@ app.command(rich_help_panel="Rules and state")(checks.explain)
 app.command(rich_help_panel="Look after it")(checks.verify)
 app.command(rich_help_panel="Look after it")(checks.recompute)
 app.add_typer(warehouse.app, name="warehouse", rich_help_panel="Look after it")
+app.command(rich_help_panel="Look after it")(report.report)
 app.add_typer(ticks.app, name="tick", rich_help_panel="Look after it")
 app.add_typer(streaks.app, name="streak", rich_help_panel="Put right")
 app.add_typer(points.app, name="points", rich_help_panel="Put right")

@@ -11,6 +11,9 @@ ROOT = Path(__file__).parents[2]
 READ_FROM_FILES = {
     "worker/Procfile",
     "worker/cli/demo.toml",
+    "worker/reporting/page.html.j2",
+    "worker/reporting/page.css",
+    "worker/reporting/page.js",
     "models/rankings.lua",
     "models/migrations/script.py.mako",
 }

@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -20,12 +21,12 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from jobs.compare_warehouse import compare_warehouse
-from jobs.gather_report import gather_report
 from jobs.reload_warehouse import reload_warehouse
 from models.warehouse import snapshots
 from models.warehouse.engine import Warehouse, WarehouseUnavailable
 from streakline.errors import StreaklineError
 from worker.clock import utc_now
+from worker.reporting.answering import answer_report
 from worker.shapes import plain
 
 ASK_ACTOR = "ask_warehouse"
@@ -56,9 +57,7 @@ class Answers:
             "rank-history": lambda leaderboard, user_id, from_day: snapshots.read_history(
                 warehouse, leaderboard, user_id, date.fromisoformat(from_day)
             ),
-            "report": lambda until: gather_report(
-                warehouse, until=until and date.fromisoformat(until), control_percent=None
-            ),
+            "report": partial(answer_report, warehouse),
         }
 
     def find(self, question: str, parameters: Mapping[str, Any]) -> Any:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from models.program import load_program
+from models.warehouse.queries import QUESTIONS
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), ROOT / "client" / "README.md", *ROOT.glob("docs/**/*.md")])
@@ -50,3 +51,10 @@ def test_every_feature_has_a_page_with_a_whole_program() -> None:
 def test_the_pages_for_newcomers_show_whole_programs() -> None:
     for name in ("README.md", "docs/getting-started.md", "docs/programs.md"):
         assert PROGRAM_MARK in (ROOT / name).read_text("utf-8"), name
+
+
+def test_the_page_about_reports_has_every_title_and_definition() -> None:
+    page = " ".join((ROOT / "docs" / "reports.md").read_text("utf-8").split())
+    for question in QUESTIONS:
+        assert f"### {question.title} {question.definition}" in page, question.name
+        assert f"`{question.name}`" in page

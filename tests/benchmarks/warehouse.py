@@ -9,7 +9,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from models.warehouse.engine import Warehouse
-from models.warehouse.queries import Period, Question, ask, questions
+from models.warehouse.queries import Question, Scope, ask, questions
 from models.warehouse.schema import TABLES
 from tests.benchmarks.harness import Figure
 from tests.benchmarks.year import CHAINS, DAYS, ENTRIES, FIRST_DAY, USERS, make_year
@@ -49,10 +49,10 @@ def _make(warehouse: Warehouse, share: int) -> Figure:
 
 
 def _ask_all(warehouse: Warehouse, times: int) -> Iterator[Figure]:
-    period = Period(until=FIRST_DAY + timedelta(days=DAYS - 1), control_percent=Decimal(10))
-    for question in questions(period):
-        ask(warehouse, question, period)
-        took = [_milliseconds(warehouse, question, period) for _ in range(times)]
+    scope = Scope(until=FIRST_DAY + timedelta(days=DAYS - 1), control_percent=Decimal(10))
+    for question in questions(scope):
+        ask(warehouse, question, scope)
+        took = [_milliseconds(warehouse, question, scope) for _ in range(times)]
         yield Figure(
             name=f"{question.title}, 95th percentile",
             value=statistics.quantiles(took, n=20)[-1],
@@ -62,9 +62,9 @@ def _ask_all(warehouse: Warehouse, times: int) -> Iterator[Figure]:
         )
 
 
-def _milliseconds(warehouse: Warehouse, question: Question, period: Period) -> float:
+def _milliseconds(warehouse: Warehouse, question: Question, scope: Scope) -> float:
     began = time.perf_counter()
-    ask(warehouse, question, period)
+    ask(warehouse, question, scope)
     return (time.perf_counter() - began) * 1000
 
 

@@ -22,7 +22,7 @@ Rollups, filled by materialized views as rows arrive; what they sum is loaded ex
 
     user_days         events of a user on a local day
     active_users      the users of a local day, as a bitmap of their numbers
-    first_days        each user's first local day
+    active_months     the users of a local month, likewise: all who ever were there, in few rows
     metric_days       events and value of a metric on a local day
     chain_lengths     chains of a streak by the date they ended and their length
     point_days        entries and amount by UTC day, points system and trigger
@@ -42,6 +42,8 @@ from dataclasses import dataclass, field
 DEDUPLICATION_WINDOW = 10_000
 RANKS_KEPT_DAYS = 400
 VERSIONS_TABLE = "schema_versions"
+ROWS_OF_BITMAPS = 8
+"""That are read together, at the least: 8,192 of them, the default, would be all there are."""
 
 INSTANT = "DateTime64(6, 'UTC')"
 AMOUNT = "Decimal(18, 4)"
@@ -66,6 +68,7 @@ class WarehouseTable:
     """A table: columns with their types, and how ClickHouse keeps them.
 
     `codecs` are those that differ from the engine's default. `shard_by` places rows on a cluster.
+    `granularity` is how many rows are read together, where the engine's default is too many.
     What it holds `is_loaded` from Postgres, unless that is the only place.
     """
 
@@ -77,6 +80,7 @@ class WarehouseTable:
     codecs: Mapping[str, str] = field(default_factory=dict)
     shard_by: str = "cityHash64(user_id)"
     ttl: str | None = None
+    granularity: int | None = None
     rollup: Rollup | None = None
     is_loaded: bool = True
 
@@ -100,7 +104,13 @@ def _corrected(
 
 
 def _rollup(
-    name: str, columns: Mapping[str, str], *, order_by: str, source: str, select: str
+    name: str,
+    columns: Mapping[str, str],
+    *,
+    order_by: str,
+    source: str,
+    select: str,
+    granularity: int | None = None,
 ) -> WarehouseTable:
     return WarehouseTable(
         name=name,
@@ -109,6 +119,7 @@ def _rollup(
         order_by=order_by,
         # it is written through its view alone, on the shard of the rows that it sums
         shard_by="rand()",
+        granularity=granularity,
         rollup=Rollup(source=source, select=select),
     )
 
@@ -284,15 +295,19 @@ TABLES = (
         "active_users",
         {"local_date": "Date32", "users": "AggregateFunction(groupBitmap, UInt32)"},
         order_by="local_date",
+        granularity=ROWS_OF_BITMAPS,
         source="events",
         select="local_date, groupBitmapState(number) as users from {source} group by local_date",
     ),
     _rollup(
-        "first_days",
-        {"number": "UInt32", "first_day": "SimpleAggregateFunction(min, Date32)"},
-        order_by="number",
+        "active_months",
+        {"month": "Date32", "users": "AggregateFunction(groupBitmap, UInt32)"},
+        order_by="month",
+        granularity=ROWS_OF_BITMAPS,
         source="events",
-        select="number, min(local_date) as first_day from {source} group by number",
+        # toStartOfMonth gives a Date, which begins in 1970
+        select="local_date - toDayOfMonth(local_date) + 1 as month,"
+        " groupBitmapState(number) as users from {source} group by month",
     ),
     _rollup(
         "metric_days",
@@ -363,11 +378,13 @@ def ddl(table: WarehouseTable, cluster: str | None = None) -> Iterator[str]:
     partition = f" partition by {table.partition_by}" if table.partition_by else ""
     ttl = f" ttl {table.ttl}" if table.ttl else ""
     replicated = "" if cluster is None else "replicated_"
-    window = f"{replicated or 'non_replicated_'}deduplication_window = {DEDUPLICATION_WINDOW}"
+    settings = f"{replicated or 'non_replicated_'}deduplication_window = {DEDUPLICATION_WINDOW}"
+    if table.granularity is not None:
+        settings += f", index_granularity = {table.granularity}"
     yield (
         f"create table if not exists {local}{_on(cluster)} ({columns})"
         f" engine = {_engine(table, cluster)}{partition} order by {table.order_by}{ttl}"
-        f" settings {window}"
+        f" settings {settings}"
     )
     if cluster is not None:
         yield (

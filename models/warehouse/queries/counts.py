@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from models.warehouse.queries.question import DAYS_SHOWN, Question
+from models.warehouse.queries.question import DAYS_SHOWN, Question, ever
+
+_USERS = f"""(
+    select groupBitmapMerge(some.users) from {ever("until_month", "after_until")} as some
+)"""
+"""How many users have had an event up to the day of the report."""
 
 TOTALS = Question(
     name="totals",
@@ -21,23 +26,23 @@ TOTALS = Question(
         "streaks_lost",
         "achievements",
     ),
-    query="""
+    query=f"""
 with
 lengths as (
     select length, sum(chain_lengths.chains) as chains
     from chain_lengths
-    where ended_on <= {until:Date32}
+    where ended_on <= {{until:Date32}}
     group by length
     having chains != 0
 ),
 told as (
     select kind, sum(notice_days.notices) as notices
     from notice_days
-    where day <= {until:Date32} and kind in ('freeze-used', 'streak-lost')
+    where day <= {{until:Date32}} and kind in ('freeze-used', 'streak-lost')
     group by kind
 )
 select
-    (select groupBitmap(number) from first_days where first_day <= {until:Date32}) as users,
+    {_USERS} as users,
     sum(metric_days.events) as events,
     min(local_date) as first_day,
     max(local_date) as last_day,
@@ -45,9 +50,9 @@ select
     (select max(length) from lengths) as longest_chain,
     (select sumIf(notices, kind = 'freeze-used') from told) as freezes_used,
     (select sumIf(notices, kind = 'streak-lost') from told) as streaks_lost,
-    (select sum(completed) from achievement_days where day <= {until:Date32}) as achievements
+    (select sum(completed) from achievement_days where day <= {{until:Date32}}) as achievements
 from metric_days
-where local_date <= {until:Date32}
+where local_date <= {{until:Date32}}
 having events != 0
 """,
 )
@@ -100,13 +105,13 @@ ACHIEVEMENTS = Question(
     " share they are of all users who had had an event by then (local date).",
     columns=("achievement", "completed", "users"),
     shares={"share": ("completed", "users")},
-    query="""
+    query=f"""
 select
     key as achievement,
     sum(achievement_days.completed) as completed,
-    (select groupBitmap(number) from first_days where first_day <= {until:Date32}) as users
+    {_USERS} as users
 from achievement_days
-where day <= {until:Date32}
+where day <= {{until:Date32}}
 group by achievement
 having completed != 0
 order by completed desc, achievement

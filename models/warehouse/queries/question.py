@@ -27,6 +27,18 @@ def week_of(day: str) -> str:
     return f"intDiv(toInt32({day}) - toInt32({{from_week:Date32}}), {WEEK_DAYS})"
 
 
+def ever(from_month: str, after: str) -> str:
+    """Return bitmaps of all who were active before a date, `after`: days from a month on, and
+    whole months before it, each under its first day. Both are names of parameters.
+    """
+    return f"""(
+        select local_date, users from active_users
+        where local_date >= {{{from_month}:Date32}} and local_date < {{{after}:Date32}}
+        union all
+        select month as local_date, users from active_months where month < {{{from_month}:Date32}}
+    )"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """A query, and what its answer means.
@@ -59,16 +71,22 @@ class Scope:
     def parameters(self) -> dict[str, Any]:
         """The parameters of every question."""
         weeks = PeriodRule(frequency=Frequency.WEEKLY, week_starts_on=self.week_starts_on)
+        from_day = self.until - timedelta(days=DAYS_SHOWN - 1)
         # A week counts once it is over: what follows the last of them begins on this day.
         after_weeks = period_of(self.until + timedelta(days=1), weeks)
+        from_week = after_weeks - timedelta(weeks=WEEKS_SHOWN)
         return {
             "until": self.until,
             "days": DAYS_SHOWN,
-            "from_day": self.until - timedelta(days=DAYS_SHOWN - 1),
+            "after_until": self.until + timedelta(days=1),
+            "until_month": self.until.replace(day=1),
+            "from_day": from_day,
+            "from_day_month": from_day.replace(day=1),
             "from_month": self.until - timedelta(days=DAYS_SHOWN + MONTH_DAYS - 2),
             "from_chain": self.until - timedelta(days=STREAK_DAYS - 1),
             "weeks": WEEKS_SHOWN,
-            "from_week": after_weeks - timedelta(weeks=WEEKS_SHOWN),
+            "from_week": from_week,
+            "from_week_month": from_week.replace(day=1),
             "after_weeks": after_weeks,
             "control_buckets": control_buckets(self.control_percent or Decimal(0)),
         }

@@ -12,28 +12,76 @@ from models.warehouse.queries.question import (
     WEEK_DAYS,
     WEEKS_SHOWN,
     Question,
+    ever,
     week_of,
 )
 
+_BEFORE = -1
+"""Stands for all time before the first week that is shown."""
+
+
+def _union(days: int) -> str:
+    """Return how many users were active in so many days up to each: what a window would say.
+
+    A window is added up anew for each day. Added up from the beginning and from the end of blocks
+    of so many days, any of their unions is that of an end and of a beginning.
+    """
+    return (
+        f"bitmapOrCardinality(beginnings_{days}, lagInFrame(ends_{days}, {days - 1})"
+        f" over (order by local_date rows between {days - 1} preceding and current row))"
+    )
+
+
+def _blocks(days: int) -> str:
+    block = f"partition by intDiv(toInt32(local_date), {days}) order by local_date"
+    return (
+        f"groupBitmapMergeState(users) over ({block}) as beginnings_{days},"
+        f" groupBitmapMergeState(users) over ({block} desc) as ends_{days}"
+    )
+
+
 _WEEKS = f"""
-weeks as (
-    select {week_of("local_date")} as week, groupBitmapMergeState(users) as users
-    from active_users
-    where local_date >= {{from_week:Date32}} and local_date < {{after_weeks:Date32}}
+seen as (
+    select
+        if(local_date < {{from_week:Date32}}, {_BEFORE}, {week_of("local_date")}) as week,
+        groupBitmapMergeState(some.users) as users
+    from {ever("from_week_month", "after_weeks")} as some
     group by week
 ),
+weeks as (select week, users from seen where week != {_BEFORE}),
+numbered as (
+    select
+        week,
+        bitmapAndnot(
+            seen.users,
+            groupBitmapMergeState(seen.users)
+                over (order by week rows between unbounded preceding and 1 preceding)
+        ) as new
+    from seen
+),
 cohorts as (
-    select {week_of("first_day")} as week, groupBitmapState(number) as users
-    from first_days final
-    where first_day >= {{from_week:Date32}} and first_day < {{after_weeks:Date32}}
-    group by week
+    select week, new as users from numbered where week != {_BEFORE} and bitmapCardinality(new) != 0
 )"""
-_GROUPS = """
-(select groupBitmapState(number) from users where bucket < {control_buckets:UInt16}) as control,
-(select groupBitmapState(number) from users where bucket >= {control_buckets:UInt16}) as emails"""
-_EACH_GROUP = "[('control', control), ('emails', emails)]"
-_WEEKS_OF_MONTH = [0, 7, 14, 21, MONTH_DAYS - WEEK_DAYS]
-"""The last days of five weeks, in days back, that are a month: five unions rather than thirty."""
+"""Who was active in each week, and who was for the first time."""
+_CONTROL = """
+(select groupBitmapState(number) from users where bucket < {control_buckets:UInt16}) as control"""
+
+
+def _groups(users: str, active: str) -> str:
+    """Return how many users of two bitmaps each group has; who is not in one is in the other."""
+    return f"""[
+        (
+            'control',
+            bitmapAndCardinality({users}, control),
+            bitmapAndCardinality({active}, control)
+        ),
+        (
+            'emails',
+            bitmapAndnotCardinality({users}, control),
+            bitmapAndnotCardinality({active}, control)
+        )
+    ]"""
+
 
 ACTIVE_USERS = Question(
     name="active_users",
@@ -50,26 +98,20 @@ with days as (
     from active_users
     where local_date between {{from_month:Date32}} and {{until:Date32}}
     group by local_date
+    order by local_date with fill from {{from_month:Date32}} to {{until:Date32}} + 1
 ),
-weeks as (
+blocks as (select local_date, users, {_blocks(WEEK_DAYS)}, {_blocks(MONTH_DAYS)} from days),
+counted as (
     select
-        local_date + after as last_date,
-        groupBitmapMergeIf(days.users, after = 0) as day,
-        groupBitmapMergeState(days.users) as users
-    from days array join range({WEEK_DAYS}) as after
-    group by last_date
-),
-months as (
-    select
-        last_date + after as last_date,
-        maxIf(weeks.day, after = 0) as day,
-        groupBitmapMergeIf(weeks.users, after = 0) as week,
-        groupBitmapMerge(weeks.users) as month
-    from weeks array join {_WEEKS_OF_MONTH} as after
-    group by last_date
+        local_date,
+        bitmapCardinality(users) as day,
+        {_union(WEEK_DAYS)} as week,
+        {_union(MONTH_DAYS)} as month
+    from blocks
 )
-select {{from_day:Date32}} + number as date, day, week, month
-from numbers({{days:UInt16}}) as shown left join months on last_date = date
+select local_date as date, day, week, month
+from counted
+where local_date >= {{from_day:Date32}}
 order by date
 """,
 )
@@ -109,37 +151,25 @@ CONTROL_DAYS = Question(
     columns=("date", "group", "users", "active"),
     shares={"share": ("active", "users")},
     query=f"""
-with {_GROUPS},
-days as (
-    select local_date, groupBitmapMergeState(users) as users
-    from active_users
-    where local_date between {{from_day:Date32}} and {{until:Date32}}
-    group by local_date
-),
-joined as (
-    select greatest(first_day, {{from_day:Date32}}) as local_date, groupBitmapState(number) as users
-    from first_days final
-    where first_day <= {{until:Date32}}
-    group by local_date
-),
-counted as (
+with {_CONTROL},
+seen as (
     select
-        {{from_day:Date32}} + number as date,
-        of_group.1 as group,
-        bitmapAndCardinality(joined.users, of_group.2) as new,
-        bitmapAndCardinality(days.users, of_group.2) as active
-    from numbers({{days:UInt16}}) as shown
-    left join days on days.local_date = date
-    left join joined on joined.local_date = date
-    array join {_EACH_GROUP} as of_group
+        greatest(local_date, {{from_day:Date32}} - 1) as local_date,
+        groupBitmapMergeState(some.users) as users
+    from {ever("from_day_month", "after_until")} as some
+    group by local_date
+    order by local_date with fill from {{from_day:Date32}} - 1 to {{after_until:Date32}}
 ),
-summed as (
-    select date, group, sum(new) over (partition by group order by date) as users, active
-    from counted
+known as (
+    select
+        seen.local_date as local_date,
+        seen.users as users,
+        groupBitmapMergeState(seen.users) over (order by local_date) as ever
+    from seen
 )
-select date, group, users, active
-from summed
-where users != 0
+select known.local_date as date, of_group.1 as group, of_group.2 as users, of_group.3 as active
+from known array join {_groups("known.ever", "known.users")} as of_group
+where date >= {{from_day:Date32}} and users != 0
 order by date, group
 """,
 )
@@ -153,16 +183,18 @@ CONTROL_RETENTION = Question(
     columns=("weeks_after", "group", "users", "active"),
     shares={"share": ("active", "users")},
     query=f"""
-with {_WEEKS}, {_GROUPS},
+with {_WEEKS}, {_CONTROL},
 members as (
     select
         week,
         bitmapAnd(cohorts.users, control) as control_users,
-        bitmapAnd(cohorts.users, emails) as email_users
+        bitmapAndnot(cohorts.users, control) as email_users,
+        bitmapCardinality(control_users) as control_size,
+        bitmapCardinality(email_users) as email_size
     from cohorts
 ),
 pairs as (
-    select week, control_users, email_users, toInt32(number) as later
+    select members.*, toInt32(number) as later
     from members cross join numbers({{weeks:UInt16}}) as shown
     where later > week
 ),
@@ -172,12 +204,12 @@ summed as (
         [
             (
                 'control',
-                sum(bitmapCardinality(control_users)),
+                sum(control_size),
                 sum(bitmapAndCardinality(control_users, weeks.users))
             ),
             (
                 'emails',
-                sum(bitmapCardinality(email_users)),
+                sum(email_size),
                 sum(bitmapAndCardinality(email_users, weeks.users))
             )
         ] as of_groups

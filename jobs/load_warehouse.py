@@ -25,10 +25,13 @@ def load_warehouse(
     Between two loads the caller may stop. What another process is sending is left to it. Raises
     WarehouseUnavailable, after noting it with the load, and what SQLAlchemy raises.
     """
+    # One horizon for all: with the latest each time there would always be a little more to load.
+    with engine.connect() as connection:
+        until = statements.read_horizon(connection)
     for source in SOURCES:
         while True:
             with engine.begin() as connection:
-                load = statements.freeze(connection, source, now)
+                load = statements.freeze(connection, source, until, now)
             if load is None:
                 break
             rows = _send(engine, warehouse, load, now)

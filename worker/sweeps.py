@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from threading import Lock
 
 import structlog
@@ -28,7 +28,7 @@ from models.warehouse.engine import Warehouse, WarehouseUnavailable
 from worker.clock import utc_now
 from worker.metrics import PROJECTION_SECONDS
 from worker.projecting import Projector
-from worker.queues import read_applied_until
+from worker.queues import count_messages, read_applied_until
 from worker.recovery import recover_messages
 from worker.zones import tzdata_version
 
@@ -43,6 +43,11 @@ CALLS_APART_SECONDS = 0.25
 """How long after a call for help the next one comes, while there is more to do. Any process may
 take it, and one that sweeps already drops it: so calls come one at a time, each a chance for all,
 instead of many at once, of which one process would take most."""
+CROWD = 100
+"""Messages that wait, of events or others, from which on loads give way to them."""
+LOAD_SECONDS_IN_A_CROWD = 0.5
+LOAD_SHARE_IN_A_CROWD = 0.1
+"""Of the time, and how long at once: the warehouse catches up when fewer wait."""
 HELP_SWEEP = "help-sweep-streaks"
 HELP_SWEEP_ACTOR = "help_sweep_streaks"
 
@@ -65,7 +70,7 @@ def build_sweeps(
         "project-rankings": lambda _: {"batches": projector.project()},
         "recover-messages": lambda _: {"rejected": recover_messages(broker, broker_url)},
         "recompute-users": _recompute(engine, rulebooks, projector),
-        "load-warehouse": _waiting(_load(engine, warehouse)),
+        "load-warehouse": _waiting(_LoadSweep(engine, warehouse, broker)),
         "snapshot-ranks": _waiting(
             lambda now: {"standings": snapshot_ranks(engine, rulebooks, rankings, warehouse, now)}
         ),
@@ -101,20 +106,6 @@ def _recompute(engine: Engine, rulebooks: Rulebooks, projector: Projector) -> Sw
     return sweep
 
 
-def _load(engine: Engine, warehouse: Warehouse) -> Sweep:
-    def sweep(now: datetime) -> Mapping[str, int]:
-        rows, began = 0, time.monotonic()
-        for _, loaded in load_warehouse(engine, warehouse, now):
-            rows += loaded
-            if time.monotonic() > began + SECONDS_PER_SWEEP_MAX:
-                break
-        if rows:
-            PROJECTION_SECONDS.labels("warehouse").observe(time.monotonic() - began)
-        return {"rows": rows}
-
-    return sweep
-
-
 def _waiting(sweep: Sweep) -> Sweep:
     """Leave it to the next tick where the warehouse cannot be had: what waits is in Postgres."""
 
@@ -126,6 +117,48 @@ def _waiting(sweep: Sweep) -> Sweep:
             return {}
 
     return try_sweep
+
+
+class _LoadSweep:
+    """Loads the warehouse, once at a time in this process, and gives way to a crowd of messages."""
+
+    def __init__(self, engine: Engine, warehouse: Warehouse, broker: Broker) -> None:
+        self._engine = engine
+        self._warehouse = warehouse
+        self._broker = broker
+        self._loading = Lock()
+        self._rests_until = datetime.min.replace(tzinfo=UTC)
+
+    def __call__(self, now: datetime) -> Mapping[str, int]:
+        """Load for a while; of a share of the time alone where a crowd waits."""
+        if not self._loading.acquire(blocking=False):
+            return {"rows": 0}
+        try:
+            if now < self._rests_until and self._is_crowded():
+                return {"rows": 0}
+            began = time.monotonic()
+            rows = self._load(now, began)
+            took = time.monotonic() - began
+            self._rests_until = now + timedelta(seconds=took / LOAD_SHARE_IN_A_CROWD)
+        finally:
+            self._loading.release()
+        if rows:
+            PROJECTION_SECONDS.labels("warehouse").observe(took)
+        return {"rows": rows}
+
+    def _load(self, now: datetime, began: float) -> int:
+        rows = 0
+        for _, loaded in load_warehouse(self._engine, self._warehouse, now):
+            rows += loaded
+            took = time.monotonic() - began
+            if took > SECONDS_PER_SWEEP_MAX:
+                break
+            if took > LOAD_SECONDS_IN_A_CROWD and self._is_crowded():
+                break
+        return rows
+
+    def _is_crowded(self) -> bool:
+        return sum(count_messages(self._broker).values()) > CROWD
 
 
 class _StreakSweep:

@@ -54,6 +54,7 @@ from models.tables import (
 
 ROWS_PER_LOAD = 100_000
 """Rows after which a load is full; it holds the whole of the last transaction all the same."""
+BYTES_TOGETHER = 256 * 1024
 WAITING_MAX = 1_000_000
 """Rows that wait are counted up to here."""
 LOCKS_FROM = 100
@@ -256,20 +257,25 @@ _FAILING = select(func.min(loads.c.frozen_at), func.max(loads.c.error)).where(
 _NO_LIMIT = text("set local statement_timeout = 0")
 
 
-def freeze(connection: Connection, source: str, now: datetime) -> Load | None:
+def read_horizon(connection: Connection) -> int:
+    """Return the oldest transaction that still runs: all before it have ended."""
+    return int(connection.execute(_HORIZON).scalar_one())
+
+
+def freeze(connection: Connection, source: str, until: int, now: datetime) -> Load | None:
     """Return the load of a source that is to be sent: one that was not finished, or the next.
 
-    None where nothing new has been written. Once this transaction is committed the load is frozen.
-    Raises CountedAnew.
+    `until` is a horizon that was read before; None where nothing new was written before it. Once
+    this transaction is committed the load is frozen. Raises CountedAnew.
     """
     latest = connection.execute(_LATEST, {"source": source}).mappings().first()
     if latest is not None and latest["loaded_at"] is None:
         return _load(latest)
     start = 0 if latest is None else latest["to_txid"]
-    horizon = connection.execute(_HORIZON).scalar_one()
-    if horizon < start:
+    # Another loader may have gone beyond what was the horizon, but never beyond what it is.
+    if until < start and (horizon := read_horizon(connection)) < start:
         raise CountedAnew(start, horizon)
-    last = connection.execute(_last_txid(source), {"start": start, "end": horizon}).scalar_one()
+    last = connection.execute(_last_txid(source), {"start": start, "end": until}).scalar_one()
     if last is None:
         return None
     load = Load(source=source, from_txid=start, to_txid=last + 1, frozen_at=now)
@@ -324,7 +330,10 @@ def read_first_loaded(connection: Connection) -> datetime | None:
 
 
 def copy_rows(connection: Connection, load: Load) -> Iterator[bytes]:
-    """Yield the rows of a load as CSV with a header, in an order that is always the same."""
+    """Yield the rows of a load as CSV with a header, in an order that is always the same.
+
+    They come in parts of about BYTES_TOGETHER, each of whole rows; the last one may be empty.
+    """
     connection.execute(_NO_LIMIT)
     statement = _literally(_rows_of(SOURCES[load.source], load.from_txid, load.to_txid))
     driver = connection.connection.driver_connection
@@ -333,8 +342,15 @@ def copy_rows(connection: Connection, load: Load) -> Iterator[bytes]:
         driver.cursor() as cursor,
         cursor.copy(f"copy ({statement}) to stdout with (format csv, header)") as copy,
     ):
+        # The driver gives each row by itself; many at once cost those who read them less.
+        rows, size = list[bytes](), 0
         while data := copy.read():
-            yield bytes(data)
+            rows.append(bytes(data))
+            size += len(data)
+            if size >= BYTES_TOGETHER:
+                yield b"".join(rows)
+                rows, size = [], 0
+        yield b"".join(rows)
 
 
 def mark_loaded(connection: Connection, load: Load, rows: int, now: datetime) -> None:

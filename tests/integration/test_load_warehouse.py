@@ -121,7 +121,8 @@ def test_what_is_taken_back_before_it_is_sent_is_sent_all_the_same(
     """A frozen load stays what it is: half of it may be there already."""
     put_events(engine, [event("ann", day) for day in (1, 2, 4, 5, 6)], now=NOW)
     with engine.begin() as connection:
-        frozen = statements.freeze(connection, "point_entries", NOW)
+        until = statements.read_horizon(connection)
+        frozen = statements.freeze(connection, "point_entries", until, NOW)
     assert frozen is not None
     with engine.connect() as connection:
         before = b"".join(statements.copy_rows(connection, frozen))
@@ -284,8 +285,9 @@ def test_what_waits_is_counted_and_one_who_restored_a_dump_is_told(
     load(engine, warehouse)
     with engine.begin() as connection:
         connection.execute(tables.loads.update().values(to_txid=2**40))
+        until = statements.read_horizon(connection)
         with pytest.raises(CountedAnew, match="pg_resetwal"):
-            statements.freeze(connection, "events", NOW)
+            statements.freeze(connection, "events", until, NOW)
 
 
 def test_loads_of_a_week_ago_are_forgotten(engine: Engine, warehouse: Warehouse) -> None:

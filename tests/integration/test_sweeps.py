@@ -1,4 +1,4 @@
-"""Where much is due at once a sweep calls other processes to help."""
+"""Where much is due at once a sweep calls other processes to help; loads give way to a crowd."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from dramatiq import Message
 from dramatiq.brokers.redis import RedisBroker
 
 from jobs.sweep_streaks import USERS_PER_TRANSACTION
+from streakline import Client
 from tests.applying import put_events, put_program
+from tests.clickhouse import ClickhouseServer
 from tests.stack import PROGRAM
 from worker import sweeps as module
 from worker.runtime import Runtime, open_runtime
@@ -25,11 +27,14 @@ MANY = USERS_PER_TRANSACTION + 1
 
 
 @pytest.fixture
-def runtime(database_url: str, valkey_url: str, namespace: str) -> Iterator[Runtime]:
+def runtime(
+    database_url: str, valkey_url: str, clickhouse_server: ClickhouseServer, namespace: str
+) -> Iterator[Runtime]:
     settings = Settings(
         database_url=SecretUrl(database_url),
         redis_url=SecretUrl(valkey_url),
         broker_url=SecretUrl(valkey_url),
+        clickhouse_url=SecretUrl(clickhouse_server.url),
         namespace=namespace,
     )
     with open_runtime(settings) as runtime:
@@ -97,3 +102,19 @@ def test_a_process_that_sweeps_already_does_not_sweep_twice(
     put_due(runtime, MANY)
     assert runtime.sweeps["sweep-streaks"](LOST_AT) == {"users": MANY}
     assert meanwhile == [{"users": 0}]
+
+
+def test_loads_give_way_while_many_messages_wait(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = runtime.sweeps["load-warehouse"]
+    put_due(runtime, 3)
+    assert load(LOST_AT)["rows"] > 0
+    with Client(runtime.addresses.broker_url, namespace=runtime.settings.namespace) as client:
+        client.track("waits", "lessons", key="1")
+    put_due(runtime, 5)
+    assert load(LOST_AT)["rows"] > 0, "a message is not a crowd"
+    monkeypatch.setattr(module, "CROWD", 0)
+    put_due(runtime, 7)
+    assert load(LOST_AT)["rows"] == 0
+    assert load(LOST_AT + timedelta(minutes=5))["rows"] > 0, "nor are loads put off for ever"

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, Engine
 
-from models.folding import News, bring_up_to_date, renew_stale
+from models.folding import LedgerClosed, News, bring_up_to_date, renew_stale
 from models.rulebooks import Rulebooks
 from models.rules.achievements import AchievementKind
 from models.rules.arrivals import Told as ToldFields
@@ -279,6 +279,8 @@ def _record_some(
         fact = make(
             _User(connection=connection, user_id=user_id, state=state, ended=ended, rules=rules)
         )
+        if user_id in users.closed and fact.at <= users.closed[user_id]:
+            raise NotPossible(str(LedgerClosed(user_id, users.closed[user_id])))
         stored.append(
             operator_fact(
                 user_id,

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Engine
 
-from models.statements import boards, events, loads, messages, ticks
+from models.statements import boards, events, loads, messages, openings, ticks
 from models.statements.events import Outcome
 from models.statements.loads import Waiting
 
@@ -18,7 +18,7 @@ class Progress:
     """What Postgres knows.
 
     `rankings_waiting` counts batches, once for each board they touched; the oldest was committed
-    about `rankings_waiting_since`.
+    about `rankings_waiting_since`. `closed_events` have left Postgres for the warehouse.
     """
 
     outcomes: Mapping[Outcome, int]
@@ -27,6 +27,7 @@ class Progress:
     rankings_waiting_since: datetime | None
     last_ticks: Mapping[str, datetime]
     warehouse: Waiting
+    closed_events: int
 
 
 def read_progress(engine: Engine) -> Progress:
@@ -39,4 +40,5 @@ def read_progress(engine: Engine) -> Progress:
             rankings_waiting_since=boards.read_oldest_touch(connection),
             last_ticks=ticks.read_last_runs(connection),
             warehouse=loads.read_waiting(connection),
+            closed_events=openings.count_closed(connection),
         )

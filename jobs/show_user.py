@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
-from models.folding import fold_ledger
+from models.folding import refold
 from models.rankings import Rankings
 from models.rulebooks import Rulebooks
 from models.rules.calendar import local_date
@@ -25,9 +25,8 @@ from models.rules.rulebook import Rules
 from models.rules.runs import RunPeriod, run_at
 from models.rules.state import ZERO, UserState
 from models.rules.streaks import Chain, Life, StreakRule, begin, read
-from models.rules.timelines import EVER
+from models.rules.timelines import LAST
 from models.statements import decided as decided_statements
-from models.statements import ledger as ledger_statements
 from models.statements import told as told_statements
 from models.statements import users as user_statements
 
@@ -39,21 +38,23 @@ def show_user(
     now: datetime,
     as_of: datetime | None = None,
 ) -> dict[str, Any] | None:
-    """Return the user's state, or None for one never seen (until then). Raises NoProgram."""
+    """Return the user's state, or None for one never seen (until then).
+
+    Raises NoProgram, and LedgerClosed for an instant of which the events have left.
+    """
     with engine.connect() as connection:
         rules = Rulebooks().current(connection)
         users = user_statements.read_users(connection, [user_id], rules.stamp)
         if user_id not in users.states:
             return None
-        state, effects, chains = users.states[user_id], Effects(), {}
-        completed: list[Completed] = []
-        if as_of is None and user_id not in users.stale:
-            chains = decided_statements.read_chains(connection, user_id)
-            completed = decided_statements.read_achievements(connection, user_id)
-        else:
-            state = _fold(connection, rules, user_id, as_of or now, effects)
+        state, effects, since = users.states[user_id], Effects(), LAST
+        if as_of is not None or user_id in users.stale:
+            found = refold(connection, rules, {user_id: effects}, as_of or now)[user_id]
+            state, since = found.state, found.since
             if state.as_of is None:
                 return None
+        chains = decided_statements.read_chains(connection, user_id, since)
+        completed = decided_statements.read_achievements(connection, user_id, since)
         advance(state, as_of or now, rules, effects)
         for ended in effects.chains:
             chains.setdefault(ended.streak, []).append(ended.chain)
@@ -73,13 +74,6 @@ def show_user(
             "achievements": _achievements([*completed, *effects.completed]),
             "leaderboards": _places(rules, rankings, state, user_id, now) if as_of is None else {},
         }
-
-
-def _fold(
-    connection: Connection, rules: Rules, user_id: str, as_of: datetime, effects: Effects
-) -> UserState:
-    ledger = ledger_statements.read_after(connection, {user_id: EVER}, as_of)[user_id]
-    return fold_ledger(ledger, rules, effects)
 
 
 def _streak(

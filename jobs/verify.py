@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from models.folding import fold_ledger
+from models.folding import Refolded, refold
 from models.rankings import Rankings
 from models.rulebooks import Rulebooks
 from models.rules.boards import BoardRule, score_of
@@ -23,10 +23,8 @@ from models.rules.rankings import ALL, Board, Score, Scores, rank
 from models.rules.rulebook import Rules
 from models.rules.runs import RunPeriod
 from models.rules.state import UserState
-from models.rules.timelines import EVER
 from models.statements import boards as board_statements
 from models.statements import checks as check_statements
-from models.statements import ledger as ledger_statements
 from models.statements import users as user_statements
 
 USERS_AT_ONCE = 500
@@ -36,9 +34,14 @@ SAMPLES_MAX = 20
 
 @dataclass(slots=True, kw_only=True)
 class Verified:
-    """What was compared, and what differs; `users_waiting` are to be folded anew first."""
+    """What was compared, and what differs; `users_waiting` are to be folded anew first.
+
+    Of those checked, `users_closed` have events that left for the warehouse: what they came to
+    until then is taken as it is.
+    """
 
     users_checked: int = 0
+    users_closed: int = 0
     users_waiting: int = 0
     user_mismatches: int = 0
     boards_checked: int = 0
@@ -140,14 +143,14 @@ def _verify_some(
     current = [user_id for user_id in users.states if user_id not in users.stale]
     verified.users_waiting += len(users.stale)
     stored = check_statements.read_decided(connection, current)
-    ledgers = ledger_statements.read_after(connection, dict.fromkeys(current, EVER))
-    for user_id in current:
+    refolded = refold(connection, rules, {user_id: Effects() for user_id in current})
+    for user_id, one in refolded.items():
         verified.users_checked += 1
-        state, effects = users.states[user_id], Effects()
-        folded = fold_ledger(ledgers[user_id], rules, effects)
+        verified.users_closed += user_id in users.closed
+        state = users.states[user_id]
         if state.as_of is not None:
-            advance(folded, state.as_of[0], rules, effects)
-        differing = _differing(state, folded, stored[user_id], _decided(effects))
+            advance(one.state, state.as_of[0], rules, one.effects)
+        differing = _differing(state, one, stored[user_id])
         if differing:
             verified.user_mismatches += 1
             verified.add_sample(user_id=user_id, **differing)
@@ -172,22 +175,23 @@ def _decided(effects: Effects) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def _differing(
-    state: UserState,
-    folded: UserState,
-    stored: Mapping[str, list[tuple[Any, ...]]],
-    decided: Mapping[str, list[tuple[Any, ...]]],
+    state: UserState, refolded: Refolded, stored: Mapping[str, list[tuple[Any, ...]]]
 ) -> dict[str, Any]:
     """Return the first thing that differs: what it is, what is stored, and what it should be."""
     for name in UserState.__dataclass_fields__:
-        if getattr(state, name) != getattr(folded, name):
+        if getattr(state, name) != getattr(refolded.state, name):
             return {
                 "differs": f"state.{name}",
                 "stored": repr(getattr(state, name)),
-                "recomputed": repr(getattr(folded, name)),
+                "recomputed": repr(getattr(refolded.state, name)),
             }
     not_folded = {kind.value for kind in NOT_FOLDED}
-    for table, rows in decided.items():
-        kept = [row for row in stored.get(table, []) if row[0] not in not_folded]
+    for table, rows in _decided(refolded.effects).items():
+        kept = [
+            row[1:]
+            for row in stored.get(table, [])
+            if row[0] > refolded.since and row[1] not in not_folded
+        ]
         if sorted(kept, key=repr) != sorted(rows, key=repr):
             return {"differs": table, **_first_difference(rows, kept)}
     return {}

@@ -3,13 +3,13 @@
 The caller's transaction holds the users' locks and has written the facts. Facts that come after all
 that a state holds are folded onto it. Where one comes earlier, the user is folded again from the
 latest checkpoint before it, over the ledger: what was decided since is taken away and written as it
-is now. Both ways lead to the same rows, and the number of statements does not grow with the number
-of users or facts.
+is now. A ledger that events have left begins with its opening. Both ways lead to the same rows, and
+the number of statements does not grow with the number of users or facts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -17,23 +17,33 @@ from sqlalchemy import Connection
 
 from models.rules.boards import BoardRule, score_of
 from models.rules.due import next_due
-from models.rules.effects import DecidedScore, Effects, Notice, NoticeKind, ScoreKey
+from models.rules.effects import (
+    Checkpoint,
+    DecidedScore,
+    Effects,
+    Notice,
+    NoticeKind,
+    Opening,
+    ScoreKey,
+)
 from models.rules.facts import BEFORE_FACTS, Event, Fact, Position
-from models.rules.fold import advance, fold, sign_up
+from models.rules.fold import advance, fold, reopen, sign_up
 from models.rules.rankings import ALL, Board, Score
 from models.rules.rulebook import Rules
 from models.rules.runs import Run, RunPeriod
 from models.rules.state import RunScore, UserState
 from models.rules.streaks import Life, Reading, read
-from models.rules.timelines import EVER, late_from
+from models.rules.timelines import EVER, LAST, late_from
 from models.statements import boards as board_statements
 from models.statements import decided as decided_statements
 from models.statements import ledger as ledger_statements
+from models.statements import openings as opening_statements
 from models.statements import users as user_statements
 from models.statements.boards import RunName, StoredRun
 from models.statements.decided import Of
 from models.statements.ledger import Ledger
 from models.statements.users import Users, decode_state, encode_state
+from streakline.contract import instant_text
 
 Placement = tuple[Mapping[str, str], bool]
 """What decides on which boards a user stands: attributes, and whether the user is suspended."""
@@ -130,11 +140,110 @@ def pass_time(
     return _put(connection, rules, users, folded, {}, now) or touched
 
 
-def fold_ledger(ledger: Ledger, rules: Rules, effects: Effects) -> UserState:
-    """Return what a user's whole ledger comes to, from nothing."""
-    state = UserState()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refolded:
+    """What a user's ledger comes to, folded from nothing, or from its opening.
+
+    What was decided up to `since`, of which the events have left, is not in the effects; `opening`
+    is the state then. Without one it is EVER, and the opening is empty.
+    """
+
+    state: UserState
+    effects: Effects
+    ledger: Ledger
+    since: datetime
+    opening: UserState
+
+
+class LedgerClosed(ValueError):
+    """What is asked for lies before a user's ledger begins; the message says when it does."""
+
+    def __init__(self, user_id: str, closed_until: datetime) -> None:
+        super().__init__(
+            f"the ledger of {user_id!r} is closed up to {instant_text(closed_until)}: events of "
+            "before have left for the warehouse; name a later instant"
+        )
+
+
+def refold(
+    connection: Connection,
+    rules: Rules,
+    wanted: Mapping[str, Effects],
+    until: datetime = LAST,
+) -> dict[str, Refolded]:
+    """Fold users anew, each into effects of its own; nothing is written.
+
+    With `until` it is as a reader of that instant would have done. Raises LedgerClosed.
+    """
+    openings = opening_statements.read_openings(connection, wanted)
+    for user_id, opening in openings.items():
+        if opening.as_of > until:
+            raise LedgerClosed(user_id, opening.as_of)
+    since = {
+        user_id: openings[user_id].as_of if user_id in openings else EVER for user_id in wanted
+    }
+    ledgers = ledger_statements.read_after(connection, since, until)
+    found = {}
+    for user_id, effects in wanted.items():
+        state, ledger = _begin(openings.get(user_id)), ledgers[user_id]
+        _tell_first(state, ledger, openings.get(user_id), rules, effects)
+        _fold(state, ledger, rules, effects)
+        found[user_id] = Refolded(
+            state=state,
+            effects=effects,
+            ledger=ledger,
+            since=since[user_id],
+            opening=_begin(openings.get(user_id)),
+        )
+    return found
+
+
+def fold_openings(
+    connection: Connection, rules: Rules, users: Users, until: datetime
+) -> dict[str, Opening]:
+    """Return where ledgers can begin anew: the state at each user's latest fact up to an instant.
+
+    Left out is who has no such fact, is to be folded anew first, or whose stored state is not what
+    the ledger comes to.
+    """
+    current = sorted(users.states.keys() - users.stale)
+    openings = opening_statements.read_openings(connection, users.closed.keys() & current)
+    since = dict.fromkeys(current, EVER) | {user: one.as_of for user, one in openings.items()}
+    found = {}
+    for user_id, ledger in ledger_statements.read_after(connection, since).items():
+        state, stored, effects = _begin(openings.get(user_id)), users.states[user_id], Effects()
+        _tell_first(state, ledger, openings.get(user_id), rules, effects)
+        state.told.pause(ledger.pauses)
+        before = [fact for fact in ledger.facts if fact.at <= until]
+        if not before or stored.as_of is None:
+            continue
+        _sign_up_seen(state, before, ledger, rules, effects)
+        fold(state, before, rules, effects)
+        assert state.as_of is not None
+        opening = Opening(state.as_of[0], encode_state(state), rules.latest.version)
+        after = [fact for fact in ledger.facts if fact.at > until]
+        _fold(state, Ledger(facts=after, seen_at=ledger.seen_at), rules, effects)
+        advance(state, stored.as_of[0], rules, effects)
+        if state == stored:
+            found[user_id] = opening
+    return found
+
+
+def _tell_first(
+    state: UserState, ledger: Ledger, opening: Opening | None, rules: Rules, effects: Effects
+) -> None:
+    """Tell a state where a ledger begins all that the ledger tells, for the facts in it as well."""
     state.told.tell(ledger.told, rules.attributes)
-    _fold(state, ledger, rules, effects)
+    if opening is not None and opening.version < rules.latest.version:
+        reopen(state, opening.version, rules, effects)
+
+
+def _begin(kept: Checkpoint | Opening | None) -> UserState:
+    """Return a state to fold onto: one that was kept, with what was told by then, or none."""
+    if kept is None:
+        return UserState()
+    state = decode_state(kept.state)
+    state.seen_at, state.told = None, state.told.until(kept.as_of)
     return state
 
 
@@ -145,15 +254,22 @@ def _fold(state: UserState, new: Ledger, rules: Rules, effects: Effects) -> None
     if new.told and state.as_of is not None:
         state.due_at = next_due(state, rules)
     facts = sorted(new.facts, key=_position)
-    seen_at = min(new.seen_at, default=None)
-    if state.as_of is None and seen_at is not None and not (facts and facts[0].at <= seen_at):
-        sign_up(state, seen_at, rules, effects)
+    _sign_up_seen(state, facts, new, rules, effects)
     fold(state, facts, rules, effects)
     if new.seen_at or state.seen_at:
         state.seen_at = max([*new.seen_at, state.seen_at or EVER])
         advance(state, state.seen_at, rules, effects)
         if state.as_of is not None and state.seen_at <= state.as_of[0]:
             state.seen_at = None  # a fold from a checkpoint would not know of it
+
+
+def _sign_up_seen(
+    state: UserState, facts: Sequence[Fact], new: Ledger, rules: Rules, effects: Effects
+) -> None:
+    """Begin with a user who was seen before their first fact."""
+    seen_at = min(new.seen_at, default=None)
+    if state.as_of is None and seen_at is not None and not (facts and facts[0].at <= seen_at):
+        sign_up(state, seen_at, rules, effects)
 
 
 def _put(
@@ -206,20 +322,23 @@ def _fold_anew(
     late: Mapping[str, datetime],
     now: datetime,
 ) -> Silenced:
-    """Fold users again from their latest checkpoint before an instant, or from nothing.
+    """Fold users again from their latest checkpoint before an instant, or from the beginning.
 
     Time has passed for them as far as before; where that is not known any more, up to `now`: what a
     new definition finds there is no news.
     """
     checkpoints = decided_statements.read_checkpoints(connection, late)
+    closed = late.keys() & users.closed.keys()
+    openings = opening_statements.read_openings(connection, closed) if closed else {}
     starts = dict.fromkeys(late, EVER)
     for user_id, instant in late.items():
-        found = checkpoints.get(user_id)
-        state = folded[user_id].state = UserState()
-        if found is not None and instant != EVER:
+        kept = checkpoints.get(user_id) if instant != EVER else None
+        if kept is not None:
+            openings.pop(user_id, None)
+        found = kept or openings.get(user_id)
+        folded[user_id].state = _begin(found)
+        if found is not None:
             starts[user_id] = found.as_of
-            state = folded[user_id].state = decode_state(found.state)
-            state.seen_at, state.told = None, state.told.until(found.as_of)
     silenced, scores = decided_statements.cut_decided(connection, starts)
     run_ids = {run_id for _, run_id in scores}
     runs = board_statements.read_runs(connection, run_ids) if run_ids else {}
@@ -228,7 +347,7 @@ def _fold_anew(
     for user_id, ledger in ledger_statements.read_after(connection, starts).items():
         one = folded[user_id]
         before = {board_id: dict(runs) for board_id, runs in one.state.runs.items()}
-        one.state.told.tell(ledger.told, rules.attributes)
+        _tell_first(one.state, ledger, openings.get(user_id), rules, one.effects)
         _fold(one.state, ledger, rules, one.effects)
         was = users.states[user_id].as_of
         if was is None and user_id in users.stale:

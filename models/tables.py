@@ -9,6 +9,9 @@ that user is under that one lock.
 What a fold has decided is marked with the instant at which it was (`decided_at`): a late fact takes
 away what was decided after it, and what is decided anew is written instead.
 
+Events may leave for the warehouse. What a user's came to until then is an opening, from which the
+ledger goes on; their keys stay, and what they come to by day.
+
 What the warehouse loads carries the number of the transaction that wrote it (`txid`): a load is a
 range of them. What is taken away of it stands in `removed_rows`, put there by triggers
 (`models/migrations/versions/0006_loads.py`).
@@ -87,6 +90,8 @@ users = Table(
     Column("quiet_until", INSTANT),
     # a small number for each: sets of users are bitmaps in the warehouse
     Column("number", BigInteger, Identity(), nullable=False, unique=True),
+    # no fact of this instant or before it is taken any more: events of then may have left
+    Column("closed_until", INSTANT),
     _txid(),
     Index(None, "due_at", postgresql_where=text("due_at is not null")),
     postgresql_with={"fillfactor": "70", "toast_tuple_target": "8160"},
@@ -99,6 +104,34 @@ checkpoints = Table(
     # a state with all facts up to this instant, inclusive, and none after it
     Column("as_of", INSTANT, primary_key=True),
     Column("state", Text, nullable=False),
+)
+
+openings = Table(
+    "openings",
+    metadata,
+    Column("user_id", ID, primary_key=True),
+    # the state with all facts up to this instant, inclusive: no event of before is in the ledger
+    Column("as_of", INSTANT, nullable=False),
+    Column("state", Text, nullable=False),
+    # of the program when it was made: newer definitions look at the state, for want of the events
+    Column("version", Integer, nullable=False),
+)
+
+closed_keys = Table(
+    "closed_keys",
+    metadata,
+    # of an event that has left, 16 bytes that stand for its user, metric and key
+    Column("digest", LargeBinary, primary_key=True),
+)
+
+closed_days = Table(
+    "closed_days",
+    metadata,
+    # what the events that have left come to, of all users
+    Column("local_date", Date, primary_key=True),
+    Column("metric", ID, primary_key=True),
+    Column("events", BigInteger, nullable=False),
+    Column("value", AMOUNT, nullable=False),
 )
 
 user_facts = Table(

@@ -49,6 +49,7 @@ _NOT_FACTS = {
     "applied_at",
     "recorded_at",
     "quiet_until",
+    "closed_until",
     "state",
     "number",
     "txid",

@@ -53,7 +53,7 @@ class Answers:
         self._questions: Mapping[str, Callable[..., Any]] = {
             "version": lambda: {"version": warehouse.open(), "made_at": warehouse.made_at()},
             "reload": lambda: reload_warehouse(engine, warehouse),
-            "compare": lambda: compare_warehouse(engine, warehouse),
+            "compare": partial(compare_warehouse, engine, warehouse),
             "rank-history": lambda leaderboard, user_id, from_day: snapshots.read_history(
                 warehouse, leaderboard, user_id, date.fromisoformat(from_day)
             ),

@@ -81,6 +81,7 @@ def open_runtime(
             projector=projector,
             broker=broker,
             broker_url=addresses.broker_url,
+            events_kept=settings.events_kept,
         )
         answers = Answers(engine, warehouse, redis, settings.namespace)
         declare_actors(

@@ -45,6 +45,7 @@ TICKS = (
     Tick(name="recompute-users", every=timedelta(seconds=10)),
     Tick(name="load-warehouse", every=timedelta(seconds=2), queue=ANALYTICS_QUEUE),
     Tick(name="snapshot-ranks", every=timedelta(seconds=10), queue=ANALYTICS_QUEUE),
+    Tick(name="close-ledgers", every=timedelta(days=1), queue=ANALYTICS_QUEUE),
 )
 STALE_SLOTS = 3
 """A message about a slot so many intervals old is left to the later ones that follow it."""

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
@@ -88,6 +89,8 @@ class Settings(BaseSettings):
     clickhouse_url: ClickhouseUrl | None = None
     clickhouse_cluster: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] | None = None
     """The cluster of that server on which the tables are: replicated, and distributed above."""
+    events_kept_days: Annotated[int, Field(ge=1)] | None = None
+    """Days after which events leave Postgres for the warehouse; None for never."""
     smtp_url: SmtpUrl | None = None
     program: Path = Path("streakline.toml")
     log_format: Literal["console", "json"] = "console"
@@ -105,6 +108,11 @@ class Settings(BaseSettings):
     """
     monitor_host: str = "127.0.0.1"
     """The address that the monitor listens on; `0.0.0.0` for all."""
+
+    @property
+    def events_kept(self) -> timedelta | None:
+        """How long events stay in Postgres; None for ever."""
+        return None if self.events_kept_days is None else timedelta(days=self.events_kept_days)
 
     @classmethod
     def load(cls) -> Settings:

@@ -39,6 +39,7 @@ def read_status(runtime: Runtime) -> dict[str, Any]:
             "lag_seconds": _age(progress.warehouse.events_since, now),
             "failing_since": progress.warehouse.failing_since,
             "error": progress.warehouse.error,
+            "closed_events": progress.closed_events,
         },
         "emails": {"due": 0, "failed": 0},
         "ticks": [

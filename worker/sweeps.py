@@ -16,6 +16,8 @@ import structlog
 from dramatiq import Broker
 from sqlalchemy import Engine
 
+from jobs.close_ledgers import KeptTooShort, close_ledgers
+from jobs.compare_warehouse import compare_warehouse
 from jobs.finalize_runs import finalize_due_runs, open_runs
 from jobs.follow_calendar import follow_calendar
 from jobs.load_warehouse import load_warehouse
@@ -61,8 +63,12 @@ def build_sweeps(
     projector: Projector,
     broker: Broker,
     broker_url: str,
+    events_kept: timedelta | None,
 ) -> dict[str, Sweep]:
-    """Return the sweeps by the names of their ticks, and the one that helps."""
+    """Return the sweeps by the names of their ticks, and the one that helps.
+
+    Events leave Postgres after `events_kept`; with None they stay.
+    """
     streaks = _StreakSweep(engine, rulebooks, projector, broker)
     return {
         "sweep-streaks": streaks,
@@ -74,6 +80,7 @@ def build_sweeps(
         "snapshot-ranks": _waiting(
             lambda now: {"standings": snapshot_ranks(engine, rulebooks, rankings, warehouse, now)}
         ),
+        "close-ledgers": _waiting(_close(engine, rulebooks, warehouse, events_kept)),
         HELP_SWEEP: streaks,
     }
 
@@ -102,6 +109,26 @@ def _recompute(engine: Engine, rulebooks: Rulebooks, projector: Projector) -> Sw
         if done:
             projector.wake()
         return {"users": done}
+
+    return sweep
+
+
+def _close(
+    engine: Engine, rulebooks: Rulebooks, warehouse: Warehouse, kept: timedelta | None
+) -> Sweep:
+    def sweep(now: datetime) -> Mapping[str, int]:
+        if kept is None:
+            return {"events": 0}
+        found = compare_warehouse(engine, warehouse, ["events"])
+        if found.mismatches or found.unfinished:
+            log.error("ledgers_stay_open", mismatches=found.mismatches, loading=found.unfinished)
+            return {"events": 0}
+        try:
+            parts = close_ledgers(engine, rulebooks, now, kept=kept, loaded=found.loaded["events"])
+            return {"events": sum(events for _, events in parts)}
+        except KeptTooShort as error:
+            log.error("ledgers_stay_open", error=str(error))
+            return {"events": 0}
 
     return sweep
 

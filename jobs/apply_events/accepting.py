@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from jobs.apply_events.dating import date_arrivals
 from models.folding import News
-from models.rules.acceptance import Accepted, Days, UserDay, accept
+from models.rules.acceptance import NONE_CLOSED, Accepted, Closed, Days, UserDay, accept
 from models.rules.arrivals import Arrival
 from models.rules.calendar import ONE_DAY
 from models.rules.periods import period_key
@@ -18,6 +18,7 @@ from models.rules.state import PeriodTotal, UserState
 from models.rules.timelines import Told
 from models.statements import events as statements
 from models.statements import ledger as ledger_statements
+from models.statements import openings as opening_statements
 from models.statements.users import Users
 
 
@@ -34,7 +35,14 @@ def accept_arrivals(
         if (total := users.states[user_id].totals.get(metric)) is not None
     }
     days = _read_days(connection, rules, arrivals, users)
-    return accept(arrivals, rules.latest, known, totals, now, days)
+    closed = _read_closed(connection, arrivals, users) if users.closed else NONE_CLOSED
+    return accept(arrivals, rules.latest, known, totals, now, days, closed)
+
+
+def _read_closed(connection: Connection, arrivals: Sequence[Arrival], users: Users) -> Closed:
+    """Look up which events have left: one statement more, in batches that have such users."""
+    asked = [item.identity for item in arrivals if item.event.user_id in users.closed]
+    return Closed(until=users.closed, identities=opening_statements.read_closed(connection, asked))
 
 
 def _read_days(

@@ -12,6 +12,7 @@ from models.folding import News
 from models.rules import timelines
 from models.rules.arrivals import Arrival, Dated, Told
 from models.rules.facts import Event
+from models.rules.fold import INSTANT
 from models.rules.rulebook import Rules
 from models.statements import ledger as ledger_statements
 from models.statements import told as told_statements
@@ -34,7 +35,7 @@ def collect_news(
     """
     _keep_fields(connection, new, told)
     news: dict[str, News] = {}
-    for fact in _add_told(connection, rules, told, now):
+    for fact in _add_told(connection, rules, told, users, now):
         one = news.setdefault(fact.user_id, News(silent=True))
         body = fact.body
         one.told.append(timelines.Told(fact.at, body.get("tz"), body.get("attributes", {})))
@@ -67,6 +68,12 @@ def _said(fields: UserFields, at: datetime) -> timelines.Told:
     return timelines.Told(at, fields.tz, fields.attributes)
 
 
+def _open_at(told: Told, users: Users) -> datetime:
+    """Return when something was told, or the first instant after where the ledger is closed."""
+    closed_until = users.closed.get(told.user_id)
+    return told.told_at if closed_until is None else max(told.told_at, closed_until + INSTANT)
+
+
 def _keep_fields(connection: Connection, new: Sequence[Arrival], told: Sequence[Told]) -> None:
     facts = [
         *told,
@@ -81,15 +88,18 @@ def _keep_fields(connection: Connection, new: Sequence[Arrival], told: Sequence[
 
 
 def _add_told(
-    connection: Connection, rules: Rules, told: Sequence[Told], now: datetime
+    connection: Connection, rules: Rules, told: Sequence[Told], users: Users, now: datetime
 ) -> list[StoredFact]:
-    """Write what was told beside events to the ledger; return what was not there already."""
+    """Write what was told beside events to the ledger; return what was not there already.
+
+    What is told of a time up to which a ledger is closed holds from then on.
+    """
     facts = {
         (fact.user_id, fact.fact_id): fact
         for fact in (
             told_fact(
                 one.user_id,
-                _said(one.fields, one.told_at),
+                _said(one.fields, _open_at(one, users)),
                 imported=one.imported,
                 program_version=rules.latest.version,
                 recorded_at=now,

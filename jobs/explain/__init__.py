@@ -1,6 +1,6 @@
 """Derive what a user has from the facts, step by step (S37).
 
-The user is folded from nothing, and every step that bears on the question is told: the events of a
+The user is folded anew, and every step that bears on the question is told: the events of a
 metric, the periods of a streak, the entries of a ledger, what completed an achievement, the values
 that made a score and who is ranked before it. What operators did stands among the steps, with who
 and why.
@@ -19,6 +19,7 @@ from jobs.explain.derivations import DERIVATIONS
 from jobs.explain.ranks import derive_score, derive_standings
 from models.rulebooks import Rulebooks
 from models.rules.rulebook import Rules
+from models.rules.timelines import EVER
 from streakline.contract import nearest
 
 SECTIONS = (*DERIVATIONS, "leaderboard")
@@ -36,7 +37,8 @@ def explain(
     `what` is `points.xp`, `streak.daily`, `metric.lessons`, `achievement.scholar`, or
     `leaderboard.weekly`, of one run with a `/` and its name; the section may be left out where the
     name is in one alone. `as_of` an instant in the past a score has no rank: what others had then
-    is not kept.
+    is not kept. `since` is where the steps begin, where that is not the beginning. Raises
+    LedgerClosed for an instant before it.
     """
     with engine.connect() as connection:
         rules = Rulebooks().current(connection)
@@ -51,7 +53,9 @@ def explain(
             derived = derive_score(case, rule, run)
             if as_of is None:
                 derived |= derive_standings(connection, case, rule, derived["run"])
-    return {"user_id": user_id, "what": f"{section}.{name}", "as_of": case.now, **derived}
+    since = {} if case.since == EVER else {"since": case.since}
+    what = f"{section}.{name}"
+    return {"user_id": user_id, "what": what, "as_of": case.now, **since, **derived}
 
 
 def _read(rules: Rules, what: str) -> tuple[str, str, str | None]:

@@ -1,4 +1,4 @@
-"""A user, folded from nothing, with all that was decided on the way and what operators did."""
+"""A user, folded anew, with all that was decided on the way and what operators did."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from models.folding import fold_ledger
-from models.rules.effects import Effects
+from models.folding import refold
+from models.rules.effects import Completed, Effects
 from models.rules.fold import advance
 from models.rules.rulebook import Rules
 from models.rules.state import UserState
-from models.rules.timelines import EVER
+from models.statements import decided as decided_statements
 from models.statements import ledger as ledger_statements
 from models.statements import users as user_statements
 from models.statements.ledger import FactKind, Ledger, StoredFact
@@ -25,7 +25,11 @@ Step = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """All that is known of a user as of `now`; `orders` are the facts that operators made."""
+    """All that is known of a user as of `now`; `orders` are the facts that operators made.
+
+    Steps begin after `since`, where events of before have left the ledger: `opening` is the state
+    then. Without, it is EVER, and the opening is an empty state.
+    """
 
     user_id: str
     rules: Rules
@@ -33,24 +37,29 @@ class Case:
     orders: Sequence[StoredFact]
     state: UserState
     effects: Effects
+    completed: Sequence[Completed]
+    since: datetime
+    opening: UserState
     now: datetime
 
 
 def open_case(connection: Connection, rules: Rules, user_id: str, until: datetime) -> Case | None:
-    """Fold a user from nothing up to an instant; None for one who was never seen."""
+    """Fold a user anew up to an instant; None for one who was never seen. Raises LedgerClosed."""
     if user_id not in user_statements.read_users(connection, [user_id], rules.stamp).states:
         return None
-    ledger = ledger_statements.read_after(connection, {user_id: EVER}, until)[user_id]
-    effects = Effects(periods={}, scored=[])
-    state = fold_ledger(ledger, rules, effects)
-    advance(state, until, rules, effects)
+    found = refold(connection, rules, {user_id: Effects(periods={}, scored=[])}, until)[user_id]
+    advance(found.state, until, rules, found.effects)
+    before = decided_statements.read_achievements(connection, user_id, found.since)
     return Case(
         user_id=user_id,
         rules=rules,
-        ledger=ledger,
+        ledger=found.ledger,
         orders=ledger_statements.read_orders(connection, user_id, until),
-        state=state,
-        effects=effects,
+        state=found.state,
+        effects=found.effects,
+        completed=[*before, *found.effects.completed],
+        since=found.since,
+        opening=found.opening,
         now=until,
     )
 

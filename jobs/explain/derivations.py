@@ -89,7 +89,8 @@ def _period(rule: StreakRule, step: Any, totals: Mapping[str, Any]) -> Step:
 def _points(case: Case, name: str) -> dict[str, Any]:
     rule = case.rules.latest.points[name]
     steps = []
-    balance: Any = 0
+    opened = case.opening.points.get(name)
+    balance: Any = opened.balance if opened else 0
     adjusted = {one.fact_id: one for one in case.orders if one.kind == FactKind.ADJUSTMENT}
     for one in case.effects.entries:
         entry = one.entry
@@ -123,7 +124,7 @@ def _points(case: Case, name: str) -> dict[str, Any]:
 def _achievement(case: Case, name: str) -> dict[str, Any]:
     rules = [rule for rule in case.rules.latest.achievements if rule.key == name]
     rule = rules[-1]
-    found = next((one for one in case.effects.completed if one.key == name), None)
+    found = next((one for one in case.completed if one.key == name), None)
     return {
         "value": found is not None,
         "completed_at": found.completed_at if found else None,

@@ -6,7 +6,7 @@ of the fields themselves stand in `streakline.contract` and were checked before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -89,6 +89,17 @@ class Days:
             self.totals[key] = PeriodTotal(value + arrival.event.value, events + 1)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closed:
+    """Of users of whom events have left the ledger: up to when it is closed, and what has left."""
+
+    until: Mapping[str, datetime]
+    identities: Set[Identity]
+
+
+NONE_CLOSED = Closed(until={}, identities=frozenset())
+
+
 @dataclass(slots=True, kw_only=True)
 class Accepted:
     """What came of a batch: the events that count in order of arrival, and all the others."""
@@ -105,11 +116,13 @@ def accept(
     totals: Mapping[tuple[str, str], Decimal],
     now: datetime,
     days: Days | None = None,
+    closed: Closed = NONE_CLOSED,
 ) -> Accepted:
     """Sort the events of a batch into those that count, duplicates, and refused ones.
 
     `known` holds what was accepted earlier under the identities of the batch, `totals` what each of
     its (user_id, metric) has come to before it. `days` is needed where metrics have limits for one.
+    What an event that is `closed` said is not known any more: one under its key is a duplicate.
     """
     accepted = Accepted()
     running = dict(totals)
@@ -122,11 +135,17 @@ def accept(
         before = known.get(identity)
         if before is None and identity in taken:
             before = content_of(taken[identity])
-        verdict = (
-            compare(before, arrival)
-            if before
-            else refuse(arrival, rulebook, total, now) or _refuse_day(arrival, rulebook, days)
-        )
+        verdict: Duplicate | Refusal | None
+        if before is not None:
+            verdict = compare(before, arrival)
+        elif identity in closed.identities:
+            verdict = Duplicate()
+        else:
+            verdict = (
+                refuse(arrival, rulebook, total, now)
+                or _refuse_closed(arrival, closed)
+                or _refuse_day(arrival, rulebook, days)
+            )
         if verdict is None:
             taken[identity] = arrival
             days.add(arrival)
@@ -137,6 +156,18 @@ def accept(
         else:
             accepted.refused.append((arrival, verdict))
     return accepted
+
+
+def _refuse_closed(arrival: Arrival, closed: Closed) -> Refusal | None:
+    """Refuse what comes before a ledger's beginning: what follows from it cannot be decided."""
+    until = closed.until.get(arrival.event.user_id)
+    if until is None or arrival.occurred_at > until:
+        return None
+    return Refusal(
+        reason=Reason.TOO_OLD,
+        detail=f"occurred_at {instant_text(arrival.occurred_at)} is not after "
+        f"{instant_text(until)}, up to which events of this user have left for the warehouse",
+    )
 
 
 def _refuse_day(arrival: Arrival, rulebook: Rulebook, days: Days) -> Refusal | None:

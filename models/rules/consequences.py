@@ -7,7 +7,7 @@ that it depends on, so once is enough.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -95,11 +95,25 @@ def meet_filters(
     state: UserState, rulebook: Rulebook, attributes: Mapping[str, str]
 ) -> frozenset[str]:
     """Return the achievements that the state meets and that ask for user attributes."""
+    asking = (rule for rule in rulebook.achievements if rule.where_user)
+    return _find_met(state, asking, attributes)
+
+
+def meet_newer(
+    state: UserState, rulebook: Rulebook, attributes: Mapping[str, str], version: int
+) -> frozenset[str]:
+    """Return the achievements that the state meets and that came after a version."""
+    newer = (rule for rule in rulebook.achievements if rule.since > version)
+    return _find_met(state, newer, attributes)
+
+
+def _find_met(
+    state: UserState, rules: Iterable[AchievementRule], attributes: Mapping[str, str]
+) -> frozenset[str]:
     return frozenset(
         rule.key
-        for rule in rulebook.achievements
-        if rule.where_user
-        and rule.key not in state.achievements
+        for rule in rules
+        if rule.key not in state.achievements
         and holds(rule.where_user, attributes)
         and _meets(state, rule)
     )

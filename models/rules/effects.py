@@ -105,6 +105,17 @@ class Checkpoint(NamedTuple):
     state: str
 
 
+class Opening(NamedTuple):
+    """A state from which a ledger goes on, of which the events of before have left.
+
+    `version` is that of the program under which it was made.
+    """
+
+    as_of: datetime
+    state: str
+    version: int
+
+
 @dataclass(slots=True, kw_only=True)
 class Effects:
     """What a fold decided. `encode` writes the states of checkpoints; without it none are made.

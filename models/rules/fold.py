@@ -13,11 +13,11 @@ version in force then, or by that of the latest fact where it is newer.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from models.rules.calendar import local_date
-from models.rules.consequences import Moment, draw, meet_filters
+from models.rules.consequences import Moment, draw, meet_filters, meet_newer
 from models.rules.due import next_due, pay_what_is_due
 from models.rules.effects import Checkpoint, Effects, EndedChain
 from models.rules.facts import (
@@ -38,6 +38,8 @@ from models.rules.state import Activation, UserState
 from models.rules.streaks import Life, begin, is_active, read
 from models.rules.totals import add_to_period, add_to_total
 
+INSTANT = timedelta(microseconds=1)
+"""From one instant to the next."""
 FACTS_PER_CHECKPOINT = 100
 """A late event costs at most so many facts more than those after it; one state in so many kept."""
 
@@ -70,6 +72,21 @@ def sign_up(state: UserState, at: datetime, rules: Rules, effects: Effects) -> N
     """Begin the state of a user of whom there is no fact yet, but something was told."""
     _sign_up(state, at, rules.in_force(at).version, rules, effects)
     state.due_at = next_due(state, rules)
+
+
+def reopen(state: UserState, version: int, rules: Rules, effects: Effects) -> None:
+    """Go on from an opening that was made under a version, with the facts of before not at hand.
+
+    What newer achievements find met there is completed at the first instant after it (S36).
+    """
+    assert state.as_of is not None
+    at = state.as_of[0] + INSTANT
+    rulebook, attributes = rules.of(state.version), state.told.at(at)
+    met = meet_newer(state, rulebook, attributes, version)
+    if met:
+        state.as_of = (at, BEFORE_FACTS, "", "")
+        occasion = Occasion("", at, local_date(at, state.tz(rulebook.tz)), attributes)
+        draw(state, _moment(rules, rulebook, occasion, met=met), effects)
 
 
 def advance(state: UserState, until: datetime, rules: Rules, effects: Effects) -> None:

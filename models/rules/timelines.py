@@ -15,6 +15,7 @@ from typing import NamedTuple
 from models.rules.calendar import ZoneChange
 
 EVER = datetime.min.replace(tzinfo=UTC)
+LAST = datetime.max.replace(tzinfo=UTC)
 """Before every fact."""
 
 

@@ -19,7 +19,8 @@ from models.tables import (
 )
 
 DecidedRows = dict[str, dict[str, list[tuple[Any, ...]]]]
-"""Rows by user and table: `{user_id: {table: rows}}`, each in the order of its columns here."""
+"""Rows by user and table: `{user_id: {table: rows}}`. Each begins with the instant at which it was
+decided; its columns follow, in their order here."""
 
 ENTRY_COLUMNS = (
     "decided_at",
@@ -42,6 +43,7 @@ _PLAIN: tuple[tuple[Table, tuple[str, ...]], ...] = (
 )
 _SCORES = select(
     run_scores.c.user_id,
+    run_scores.c.decided_at,
     runs.c.leaderboard,
     runs.c.since,
     runs.c.run,
@@ -56,7 +58,7 @@ def read_decided(connection: Connection, user_ids: Iterable[str]) -> DecidedRows
     ids = {"user_ids": list(user_ids)}
     found: DecidedRows = {user_id: {} for user_id in ids["user_ids"]}
     for table, columns in _PLAIN:
-        query = select(table.c.user_id, *[table.c[name] for name in columns])
+        query = select(table.c.user_id, table.c.decided_at, *[table.c[name] for name in columns])
         for user_id, *row in connection.execute(
             query.where(one_of(table.c.user_id, "user_ids")), ids
         ):

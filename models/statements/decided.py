@@ -38,6 +38,7 @@ from models.rules.effects import (
     NoticeKind,
 )
 from models.rules.streaks import Chain
+from models.rules.timelines import LAST
 from models.statements.rows import (
     arrays,
     given,
@@ -156,11 +157,13 @@ _LATEST_CHECKPOINTS = select(_after.c.user_id, _latest.c.as_of, _latest.c.state)
 _ACHIEVEMENTS_OF = (
     select(achievements)
     .where(achievements.c.user_id == bindparam("user_id"))
+    .where(achievements.c.decided_at <= bindparam("until"))
     .order_by(achievements.c.completed_at, achievements.c.key)
 )
 _CHAINS_OF = (
     select(streak_chains)
     .where(streak_chains.c.user_id == bindparam("user_id"))
+    .where(streak_chains.c.decided_at <= bindparam("until"))
     .order_by(streak_chains.c.streak, streak_chains.c.started_on)
 )
 
@@ -273,18 +276,24 @@ def put_checkpoints(connection: Connection, made: Iterable[tuple[str, Checkpoint
     connection.execute(_PUT_CHECKPOINTS, arrays(_CHECKPOINT_COLUMNS, rows))
 
 
-def read_achievements(connection: Connection, user_id: str) -> list[Completed]:
-    """Return a user's completed achievements, oldest first."""
+def read_achievements(
+    connection: Connection, user_id: str, until: datetime = LAST
+) -> list[Completed]:
+    """Return a user's achievements that were completed up to an instant, oldest first."""
     return [
         Completed(row.key, row.since, row.completed_at, row.backdated, row.decided_at)
-        for row in connection.execute(_ACHIEVEMENTS_OF, {"user_id": user_id})
+        for row in connection.execute(_ACHIEVEMENTS_OF, {"user_id": user_id, "until": until})
     ]
 
 
-def read_chains(connection: Connection, user_id: str) -> dict[str, list[Chain]]:
-    """Return, for each streak of a user, the chains that have ended for good, oldest first."""
+def read_chains(
+    connection: Connection, user_id: str, until: datetime = LAST
+) -> dict[str, list[Chain]]:
+    """Return, for each streak of a user, the chains that had ended for good by then, oldest
+    first.
+    """
     found: dict[str, list[Chain]] = {}
-    for row in connection.execute(_CHAINS_OF, {"user_id": user_id}):
+    for row in connection.execute(_CHAINS_OF, {"user_id": user_id, "until": until}):
         chain = Chain(row.started_on, row.ended_on, row.length)
         found.setdefault(row.streak, []).append(chain)
     return found

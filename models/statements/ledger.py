@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from hashlib import blake2b
@@ -24,7 +24,7 @@ from models.rules.facts import (
     Suspension,
 )
 from models.rules.state import PeriodTotal
-from models.rules.timelines import Pause, Told
+from models.rules.timelines import LAST, Pause, Told
 from models.statements.rows import arrays, given, given_columns, insert_given, match_given
 from models.tables import ID, INSTANT, events, user_facts
 
@@ -86,8 +86,6 @@ _ORDERS = _FACTS.where(
     user_facts.c.at <= bindparam("until"),
     user_facts.c.recorded_at <= bindparam("until"),
 ).order_by(user_facts.c.recorded_at, user_facts.c.fact_id)
-
-LAST = datetime.max.replace(tzinfo=UTC)
 
 
 class FactKind(StrEnum):

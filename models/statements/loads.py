@@ -8,7 +8,7 @@ batch of the transaction that wrote it, and with sign -1 in the one of that whic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -39,6 +39,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import insert
 
 from models.statements.boards import ADVISORY_CLASS
+from models.statements.openings import read_sums
 from models.tables import (
     achievements,
     events,
@@ -244,6 +245,7 @@ _FORGET = delete(loads).where(
     loads.c.to_txid <= bindparam("before_txid"),
     loads.c.loaded_at < bindparam("before"),
 )
+_FORGET_ALL = delete(loads).where(loads.c.source.in_(bindparam("sources", expanding=True)))
 _FAIL = update(loads).where(*_OF_LOAD).values(error=bindparam("reason"))
 _PRUNE = delete(removed_rows).where(
     removed_rows.c.source == bindparam("source"),
@@ -313,14 +315,14 @@ def is_waiting(connection: Connection, load: Load) -> bool:
     return bool(found)
 
 
-def forget_loads(connection: Connection) -> None:
-    """Forget that anything was loaded, waiting for whoever loads; all of it will be, anew.
+def forget_loads(connection: Connection, sources: Iterable[str]) -> None:
+    """Forget that anything was loaded of some sources, waiting for whoever loads them.
 
-    Nobody loads before this transaction ends.
+    All of it will be, anew; none is before this transaction ends.
     """
-    for source in SOURCES:
+    for source in sources:
         connection.execute(_LOCK, {"number": _lock_number(source)})
-    connection.execute(delete(loads))
+    connection.execute(_FORGET_ALL, {"sources": list(sources)})
 
 
 def read_first_loaded(connection: Connection) -> datetime | None:
@@ -402,7 +404,10 @@ Sums = dict[tuple[str, str], tuple[int, Decimal]]
 
 
 def sum_loaded(connection: Connection, source: str, loaded: int) -> Sums:
-    """Return the counts and sums of what transactions below `loaded` wrote of a source."""
+    """Return the counts and sums of what transactions below `loaded` wrote of a source.
+
+    Of events, those that have left are in it: all of them were loaded before they did.
+    """
     connection.execute(_NO_LIMIT)
     of = SOURCES[source]
     there = of.table.select().where(of.table.c.txid < loaded)
@@ -424,10 +429,12 @@ def sum_loaded(connection: Connection, source: str, loaded: int) -> Sums:
         .select_from(of.joined(rows))
         .group_by(text("1"), text("2"))
     )
-    return {
-        (day, group): (count, Decimal(amount))
-        for day, group, count, amount in connection.execute(query)
-    }
+    found: Sums = {}
+    left = read_sums(connection) if of.table is events else ()
+    for day, group, count, amount in (*connection.execute(query), *left):
+        before = found.get((day, group), (0, Decimal()))
+        found[day, group] = (before[0] + count, before[1] + Decimal(amount))
+    return found
 
 
 def _last_txid(source: str) -> Select[Any]:

@@ -25,7 +25,9 @@ _MISSING = (
     .where(~exists().where(users.c.user_id == _asked.c.user_ids))
     .order_by(_asked.c.user_ids)
 )
-_ROWS = select(users.c.user_id, users.c.stamp, users.c.state, users.c.quiet_until)
+_ROWS = select(
+    users.c.user_id, users.c.stamp, users.c.state, users.c.quiet_until, users.c.closed_until
+)
 _STATES = _ROWS.where(one_of(users.c.user_id, "user_ids"))
 _LOCK_USERS = _STATES.order_by(users.c.user_id).with_for_update(of=users)
 _LOCK_FREE_USERS = _STATES.order_by(users.c.user_id).with_for_update(of=users, skip_locked=True)
@@ -75,12 +77,14 @@ _DECODER = msgspec.json.Decoder(UserState)
 class Users:
     """States of users by id, and which of them must be folded anew before they mean anything.
 
-    `quiet` tells, of those who have it, up to when what time causes is told to nobody.
+    `quiet` tells, of those who have it, up to when what time causes is told to nobody, and `closed`
+    up to when no fact is taken any more.
     """
 
     states: dict[str, UserState] = field(default_factory=dict)
     stale: set[str] = field(default_factory=set)
     quiet: dict[str, datetime] = field(default_factory=dict)
+    closed: dict[str, datetime] = field(default_factory=dict)
 
 
 def encode_state(state: UserState) -> str:
@@ -182,6 +186,8 @@ def _users(rows: Iterable[Any], stamp: str) -> Users:
     for row in rows:
         if row.quiet_until is not None:
             found.quiet[row.user_id] = row.quiet_until
+        if row.closed_until is not None:
+            found.closed[row.user_id] = row.closed_until
         if row.stamp == stamp:
             found.states[row.user_id] = _DECODER.decode(row.state)
         else:

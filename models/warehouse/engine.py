@@ -8,7 +8,7 @@ already changes nothing.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from fcntl import LOCK_EX, LOCK_NB, flock
@@ -91,10 +91,10 @@ class Warehouse:
                 table, rows, settings={**INSERT_SETTINGS, "insert_deduplication_token": token}
             )
 
-    def empty(self) -> None:
-        """Empty every table that is loaded from Postgres, and the rollups of them."""
+    def empty(self, names: Collection[str]) -> None:
+        """Empty tables, and the rollups of them."""
         for table in TABLES:
-            if table.is_loaded:
+            if (table.rollup.source if table.rollup else table.name) in names:
                 self.command(truncate(table, self._cluster))
 
     def made_at(self) -> datetime:

@@ -69,7 +69,6 @@ class WarehouseTable:
 
     `codecs` are those that differ from the engine's default. `shard_by` places rows on a cluster.
     `granularity` is how many rows are read together, where the engine's default is too many.
-    What it holds `is_loaded` from Postgres, unless that is the only place.
     """
 
     name: str
@@ -82,7 +81,6 @@ class WarehouseTable:
     ttl: str | None = None
     granularity: int | None = None
     rollup: Rollup | None = None
-    is_loaded: bool = True
 
 
 def _corrected(
@@ -273,7 +271,6 @@ TABLES = (
         partition_by="toYYYYMM(day)",
         order_by="(leaderboard, user_id, day, run, segment)",
         ttl=f"toDate(day) + interval {RANKS_KEPT_DAYS} day",
-        is_loaded=False,
         codecs={"user_id": _IDS, "rank": _IDS, "score": _IDS, "taken_at": _IDS},
     ),
     WarehouseTable(
@@ -282,7 +279,6 @@ TABLES = (
         engine="MergeTree",
         order_by="day",
         shard_by="cityHash64(day)",
-        is_loaded=False,
     ),
     _rollup(
         "user_days",

@@ -11,7 +11,18 @@ import signal
 import sys
 from collections.abc import Callable, Iterable
 
-from tests.benchmarks import checks, enqueue, limits, live, rates, reads, sweeps, users, warehouse
+from tests.benchmarks import (
+    checks,
+    enqueue,
+    limits,
+    live,
+    loading,
+    rates,
+    reads,
+    sweeps,
+    users,
+    warehouse,
+)
 from tests.benchmarks.harness import Figure
 from tests.benchmarks.report import print_table, shown, write_json, write_page
 
@@ -24,6 +35,7 @@ BENCHMARKS: dict[str, Callable[[bool], Iterable[Figure]]] = {
     "checks": checks.run,
     "live": live.run,
     "sweeps": sweeps.run,
+    "loading": loading.run,
     "warehouse": warehouse.run,
 }
 

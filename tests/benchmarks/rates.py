@@ -83,11 +83,12 @@ def _rate(events: Sequence[Event], *, size: int, program: str = PROGRAM) -> tupl
         fill_queue(bench, events, size=size)
         with running(bench, WORKER, PROCESSES) as processes:
             rate = measure_rate(
-                lambda: _applied(bench), len(events), lambda: bench.unfinished() == (0, 0)
+                lambda: applied(bench), len(events), lambda: bench.unfinished() == (0, 0)
             )
             return rate, resident_megabytes(processes)
 
 
-def _applied(bench: Bench) -> int:
+def applied(bench: Bench) -> int:
+    """Return how many events have been applied."""
     with bench.engine.connect() as connection:
         return read_counts(connection)[Outcome.APPLIED]

@@ -32,6 +32,7 @@ TITLES = {
     "checks": "Verifying",
     "live": "Single events at a steady rate",
     "sweeps": "What time causes at once",
+    "loading": "Loading the warehouse",
     "warehouse": "Questions to the warehouse",
 }
 INTRODUCTION = """\
@@ -67,6 +68,10 @@ READING = """\
 - **Streaks that end beside events**: the processes of the Procfile and, on the same two cores, a
   client that sends single events, and a watcher. Counted on 2026-11-24 for 200,000 streaks: of 58
   core-seconds the sender, the watcher and the queue had 12, the events about 18, sweeping the rest.
+- **Beside a loader**: two workers with a full queue, and a third process that loads a past of the
+  same size. While more than 100 messages wait it loads for a tenth of the time.
+- **Questions** are those of `streakline report`, asked in this process of chDB, over a year that is
+  made in the warehouse (`tests/benchmarks/year.py`): a tenth of the users in the control group.
 - **Verifying** folds everyone from nothing, with the same rules, and compares every row.
 - **The ratios** of one run say more than the rates: rates follow the machine, and what else it did.
 - **Your own figures**: `make bench` prints this table for your machine and leaves the figures in

@@ -55,8 +55,8 @@ segment_by = ["country"]
 # A state does not name its user: that of one who did the same is everybody's.
 _CLONE = text(
     "insert into users (user_id, first_seen_at, stamp, state, due_at)"
-    " select 'user-' || number, first_seen_at, stamp, state, due_at"
-    " from users, generate_series(1, :count) number where user_id = 'template'"
+    " select 'user-' || copy, first_seen_at, stamp, state, due_at"
+    " from users, generate_series(1, :count) copy where user_id = 'template'"
 )
 _SCORES = text(
     "insert into run_scores"

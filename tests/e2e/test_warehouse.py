@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -57,6 +59,47 @@ def test_another_process_is_asked_while_it_has_the_warehouse_s60_s61(stack: Stac
     # And when nobody has it, it is asked here
     stack.stop()
     must_agree(stack)
+
+
+def test_old_events_leave_postgres_once_the_warehouse_has_them(
+    stack: Stack, tmp_path: Path
+) -> None:
+    stack.start_all()
+    track(stack, "new")
+    past = tmp_path / "past.jsonl"
+    with past.open("w") as file:
+        for number in range(EVENTS):
+            file.write(json.dumps(old_event(number)) + "\n")
+    stack.ask("events", "import", str(past))
+    drain(stack)
+    short = stack.run("events", "close", "--kept", "10")
+    assert (short.returncode, "33 days at least" in short.stderr) == (2, True)
+    assert stack.run("events", "close").returncode == 2
+    assert stack.ask("events", "close", "--kept", "90") == {"events": EVENTS}
+    assert stack.ask("status")["warehouse"]["closed_events"] == EVENTS
+    must_agree(stack)
+    assert stack.ask("verify")["users_closed"] == USERS
+    # And the same file again is nothing new
+    stack.ask("events", "import", str(past))
+    drain(stack)
+    status = stack.ask("status")
+    assert (status["applied_events"], status["duplicate_events"]) == (2 * EVENTS, EVENTS)
+    user = stack.ask("user", "show", "user-1")
+    assert user["metrics"]["lessons"]["total"] == str(2 * EVENTS // USERS)
+    too_early = stack.run("user", "show", "user-1", "--as-of", "2020-01-01T00:00:00Z")
+    assert "closed up to" in too_early.stderr
+    derived = stack.run("explain", "user-1", "points.xp")
+    assert "since: 2024-" in derived.stdout
+
+
+def old_event(number: int) -> dict[str, str]:
+    at = datetime(2024, 1, 1, tzinfo=UTC) + timedelta(hours=number)
+    return {
+        "user_id": f"user-{number % USERS}",
+        "metric": "lessons",
+        "key": f"old-{number}",
+        "occurred_at": at.isoformat(),
+    }
 
 
 @pytest.mark.parametrize("point", LOADING_POINTS)

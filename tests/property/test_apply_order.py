@@ -24,6 +24,7 @@ from sqlalchemy import Engine
 
 from jobs import change_users
 from jobs.change_users import NotPossible, Order
+from jobs.close_ledgers import MARGIN, close_ledgers
 from jobs.recompute_users import recompute_users
 from jobs.verify import Verified, verify_users
 from models import tables
@@ -110,7 +111,7 @@ def steps(draw: st.DrawFn, life: Life) -> list[Step]:
 def arrivals(draw: st.DrawFn, told: Sequence[Step]) -> Sequence[Arrival]:
     """Draw an order, with repeats of events, and batches."""
     events = [step for step in told if isinstance(step.what, Event)]
-    repeated = draw(st.lists(st.sampled_from(events), max_size=4))
+    repeated = draw(st.lists(st.sampled_from(events), max_size=4)) if events else []
     found: list[list[Step]] = []
     for step in draw(st.permutations([*told, *repeated])):
         joins = isinstance(step.what, Event) and draw(st.booleans())
@@ -144,6 +145,42 @@ def test_state_is_a_function_of_the_facts_s12_s14_s27_s34(
     for engine in engines:
         _must_be_proven(engine)
         _must_equal(dump_state(engine), expected)
+
+
+@checked
+@given(data=st.data())
+def test_a_ledger_goes_on_from_its_opening_as_from_all_its_events_s14(
+    engines: tuple[Engine, Engine], data: st.DataObject
+) -> None:
+    """What is closed at any time, once or twice, changes nothing but which events are there."""
+    life = data.draw(lives(judged_by_latest=True))
+    told = data.draw(steps(life))
+    zones = [step for step in told if isinstance(step.what, Told) and step.what.tz is not None]
+    rest = [step for step in told if step not in zones]
+    instants = st.sampled_from([one.what.at for one in rest])
+    cuts = sorted(data.draw(st.lists(instants, min_size=1, max_size=2)))
+    first, second = engines
+    _live(first, life, [*in_order(zones), *in_order(rest)])
+    _live(second, life, in_order(zones))
+    left = 0
+    for cut in cuts:
+        early = [step for step in rest if step.what.at <= cut + MARGIN]
+        rest = [step for step in rest if step.what.at > cut + MARGIN]
+        if early:
+            _tell_all(second, data.draw(arrivals(early)))
+        kept = timedelta(days=365)
+        left += sum(
+            events
+            for _, events in close_ledgers(
+                second, Rulebooks(), cut + kept, kept=kept, loaded=2**62, together=timedelta()
+            )
+        )
+    if rest:
+        _tell_all(second, data.draw(arrivals(rest)))
+    expected, found = dump_state(first), dump_state(second)
+    assert len(expected.pop("events")) == len(found.pop("events")) + left
+    _must_equal(found, expected)
+    _must_be_proven(second)
 
 
 @checked
@@ -251,6 +288,10 @@ def test_an_event_keeps_the_date_it_got_when_it_was_applied_s1(
 def _live(engine: Engine, life: Life, told: Sequence[Arrival]) -> None:
     _begin(engine, life.versions)
     put_users(engine, [{"user_id": user, "tz": ASSUMED} for user in USERS], now=BEGINNING)
+    _tell_all(engine, told)
+
+
+def _tell_all(engine: Engine, told: Sequence[Arrival]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for arrival in told:
             if isinstance(arrival[0].what, Event):

@@ -60,6 +60,7 @@ def broker() -> Iterator[Broker]:
         projector=projector,
         broker=broker,
         broker_url=UNREACHABLE_URL,
+        events_kept=None,
     )
     declare_actors(
         broker,

@@ -11,6 +11,7 @@ from rich.table import Table
 from jobs import explain as explaining
 from jobs.recompute_users import recompute_stale, recompute_users
 from jobs.verify import Verified, count_users, every_id, verify_boards, verify_users
+from models.folding import LedgerClosed
 from models.rules.segments import segment_name
 from streakline.contract import decimal_text, instant_text
 from worker.cli.console import (
@@ -87,7 +88,7 @@ def explain(
         try:
             found = explaining.explain(runtime.engine, user_id, what, utc_now(), read_when(as_of))
             reason = f"no user {user_id!r} was ever seen" if found is None else None
-        except explaining.Unexplained as error:
+        except (explaining.Unexplained, LedgerClosed) as error:
             found, reason = None, str(error)
     if found is None:
         refuse(str(reason), as_json)
@@ -134,6 +135,7 @@ def _shape(verified: Verified, loaded: dict[str, Any] | None) -> dict[str, Any]:
     return {
         "users_checked": verified.users_checked,
         "users_waiting": verified.users_waiting,
+        "users_closed": verified.users_closed,
         "user_mismatches": verified.user_mismatches,
         "boards_checked": verified.boards_checked,
         "board_mismatches": verified.board_mismatches,
@@ -152,6 +154,10 @@ def _print_verified(verified: Verified, loaded: dict[str, Any] | None) -> None:
     if verified.users_waiting:
         out.print(
             f"{verified.users_waiting} users are to be folded anew first: streakline recompute",
+        )
+    if verified.users_closed:
+        out.print(
+            f"{verified.users_closed} users from their openings: earlier events have left Postgres",
         )
     if loaded is not None:
         compared, differ = loaded["compared"], loaded["mismatches"]

@@ -1,9 +1,10 @@
-"""`events import|rejected`: the past, brought in; and what was set aside."""
+"""`events import|rejected|close`: the past, brought in; what was set aside; what may leave."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from datetime import timedelta
 from enum import Enum
 from itertools import chain
 from pathlib import Path
@@ -14,19 +15,21 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    SpinnerColumn,
     TextColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
 
 from jobs.apply_events import Kind, Received, apply_events
+from jobs.close_ledgers import KeptTooShort, close_ledgers
 from jobs.import_events import ImportReport, import_events
 from jobs.import_events.git_history import count_commits, read_authors, read_commits
 from jobs.import_events.reading import Refused, UserLine, count_lines, read_events, read_users
 from models.statements.events import list_rejected
 from streakline.contract import Event
 from streakline.transport import Transport, connect
-from worker.cli.console import NO, Json, err, open_console_runtime, out, print_json
+from worker.cli.console import NO, Json, err, fail, open_console_runtime, out, print_json, refuse
 from worker.clock import utc_now
 from worker.runtime import Runtime
 
@@ -101,6 +104,53 @@ def rejected(
             item["detail"],
         )
     out.print(table)
+
+
+@app.command()
+def close(
+    kept: Annotated[
+        int | None,
+        typer.Option(
+            "--kept", min=1, help="Days that events stay; without it, STREAKLINE_EVENTS_KEPT_DAYS."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Let older events leave Postgres, once the warehouse is found to have them all, for good."""
+    columns = (TextColumn("{task.description}"), SpinnerColumn(), TextColumn("{task.completed}"))
+    with (
+        open_console_runtime() as runtime,
+        Progress(*columns, console=err, transient=True, disable=as_json) as progress,
+    ):
+        days = timedelta(days=kept) if kept else runtime.settings.events_kept
+        if days is None:
+            fail("for how long do events stay? Say --kept DAYS, or STREAKLINE_EVENTS_KEPT_DAYS")
+        compared = runtime.ask_warehouse("compare", sources=["events"])
+        if compared["mismatches"] or compared["unfinished"]:
+            refuse(
+                "the warehouse does not hold the events as Postgres does, so they stay: "
+                "streakline verify tells what differs",
+                as_json,
+            )
+        task = progress.add_task("users", total=None)
+        events = 0
+        try:
+            for users, gone in close_ledgers(
+                runtime.engine,
+                runtime.rulebooks,
+                utc_now(),
+                kept=days,
+                loaded=compared["loaded"]["events"],
+                together=timedelta(),
+            ):
+                events += gone
+                progress.advance(task, users)
+        except KeptTooShort as error:
+            fail(str(error))
+    if as_json:
+        print_json({"events": events})
+    else:
+        out.print(f"{events} events have left Postgres; their warehouse is now to be backed up")
 
 
 def open_transport(runtime: Runtime) -> Transport:

@@ -88,5 +88,6 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, object]]:
         ("dead messages", found["dead_messages"]),
         ("rankings waiting", f"{found['rankings']['waiting']} batches"),
         ("warehouse waiting", _warehouse(found["warehouse"])),
+        ("events in the warehouse alone", found["warehouse"]["closed_events"]),
         *ticks,
     ]

@@ -8,6 +8,7 @@ import typer
 
 from jobs.change_users import set_fields, suspend_users
 from jobs.show_user import show_user
+from models.folding import LedgerClosed
 from streakline.contract import UserFields
 from streakline.errors import InvalidEvent
 from worker.cli.console import (
@@ -38,7 +39,10 @@ def show(
     """Print a user's metrics, streaks, points, achievements and places."""
     instant = read_when(as_of)
     with open_console_runtime() as runtime:
-        found = show_user(runtime.engine, runtime.rankings, user_id, utc_now(), instant)
+        try:
+            found = show_user(runtime.engine, runtime.rankings, user_id, utc_now(), instant)
+        except LedgerClosed as error:
+            refuse(str(error), as_json)
     if found is None:
         by = f" by {as_of}" if as_of else ""
         refuse(f"no user {user_id!r} was ever seen{by}", as_json)

@@ -16,10 +16,15 @@ def group() -> None:
 
 @app.command()
 def reload(as_json: Json = False) -> None:
-    """Empty the warehouse's tables and load all of Postgres anew; the history of ranks stays."""
+    """Empty the warehouse's tables and load all of Postgres anew; the history of ranks stays.
+
+    So do events, once some have left Postgres: the warehouse has them alone.
+    """
     with open_console_runtime() as runtime:
-        runtime.ask_warehouse("reload")
+        left = runtime.ask_warehouse("reload")
     if as_json:
-        print_json({"reloading": True})
-    else:
-        out.print("The warehouse is empty; the tick load-warehouse loads it: streakline drain")
+        print_json({"reloading": True, "events_stay": bool(left)})
+        return
+    out.print("The warehouse is empty; the tick load-warehouse loads it: streakline drain")
+    if left:
+        out.print(f"But for events: {left} have left Postgres, so these stay as they are.")

@@ -287,7 +287,7 @@ def _put(
         board_statements.touch(connection, touched)
     users.states.update((user_id, one.state) for user_id, one in folded.items())
     users.stale -= folded.keys()
-    user_statements.put_states(connection, users, folded, rules.stamp)
+    user_statements.put_states(connection, users, folded, rules)
     return bool(touched)
 
 

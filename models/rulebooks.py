@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import ROUND_DOWN, Decimal
 from graphlib import TopologicalSorter
 from typing import get_args
@@ -22,6 +22,15 @@ from models.program.achievements import (
     PointsAchievement,
     StreakAchievement,
 )
+from models.program.emails import (
+    Email,
+    InactiveEmail,
+    LeaderboardEmail,
+    LevelEmail,
+    RecapEmail,
+    ReminderEmail,
+    StreakEmail,
+)
 from models.program.leaderboards import Leaderboard
 from models.program.points import (
     AchievementTrigger,
@@ -38,6 +47,7 @@ from models.rules.achievements import AchievementKind, AchievementRule
 from models.rules.boards import Aggregate, BoardKind, BoardRule
 from models.rules.cron import Cron
 from models.rules.levels import Level
+from models.rules.mailing import EmailKind, EmailRule, Mailing, SendWindow
 from models.rules.periods import Frequency, PeriodRule
 from models.rules.points import BoostRule, PointsRule, Rounding, TriggerKind, TriggerRule
 from models.rules.rulebook import MetricAggregate, MetricRule, Node, Rulebook, Rules
@@ -132,6 +142,54 @@ def _rulebook(history: Sequence[ProgramVersion], nodes: Sequence[Node]) -> Ruleb
         points=points,
         boards=[_board_rule(history, name, board) for name, board in program.leaderboards.items()],
         nodes=nodes,
+        mailing=_mailing(program),
+    )
+
+
+def _mailing(program: Program) -> Mailing:
+    emails = program.emails
+    if emails is None:
+        return Mailing()
+    window = emails.send_window
+    return Mailing(
+        rules=[
+            _email_rule(name, email, _week_start(program))
+            for name, email in emails.messages.items()
+        ],
+        window=SendWindow(opens=window.from_, closes=window.until) if window else None,
+        percent=program.app.control_group_percent,
+    )
+
+
+def _email_rule(name: str, email: Email, week_starts_on: int) -> EmailRule:
+    subject, before, top = "", timedelta(0), None
+    days: Sequence[int] = ()
+    period: PeriodRule | None = None
+    match email:
+        case ReminderEmail():
+            subject, before = email.streak, email.before
+        case StreakEmail():
+            subject = email.streak
+        case LevelEmail():
+            subject = email.points
+        case LeaderboardEmail():
+            subject, top = email.leaderboard, email.top
+        case InactiveEmail():
+            days = email.days
+        case RecapEmail() if email.every == "week":
+            period = PeriodRule(frequency=Frequency.WEEKLY, week_starts_on=week_starts_on)
+        case RecapEmail():
+            period = PeriodRule(frequency=Frequency.MONTHLY)
+        case _:
+            pass
+    return EmailRule(
+        name=name,
+        kind=EmailKind(email.on),
+        subject=subject,
+        before=before,
+        days=days,
+        period=period,
+        top=top,
     )
 
 

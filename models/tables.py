@@ -16,6 +16,9 @@ What the warehouse loads carries the number of the transaction that wrote it (`t
 range of them. What is taken away of it stands in `removed_rows`, put there by triggers
 (`models/migrations/versions/0006_loads.py`).
 
+Emails are planned from notices and from what time brings, each once for its cause; what became of
+each is kept.
+
 Texts compare byte by byte (collation "C"): the order of ids must be the one that Redis has (S44).
 """
 
@@ -90,10 +93,13 @@ users = Table(
     Column("quiet_until", INSTANT),
     # a small number for each: sets of users are bitmaps in the warehouse
     Column("number", BigInteger, Identity(), nullable=False, unique=True),
+    # no later than when time next makes an email due
+    Column("mail_at", INSTANT),
     # no fact of this instant or before it is taken any more: events of then may have left
     Column("closed_until", INSTANT),
     _txid(),
     Index(None, "due_at", postgresql_where=text("due_at is not null")),
+    Index(None, "mail_at", postgresql_where=text("mail_at is not null")),
     postgresql_with={"fillfactor": "70", "toast_tuple_target": "8160"},
 )
 
@@ -272,6 +278,66 @@ notices = Table(
     Column("decided_at", INSTANT, nullable=False),
     Column("written_at", INSTANT, nullable=False, server_default=func.now()),
     _txid(),
+)
+
+emails = Table(
+    "emails",
+    metadata,
+    # one for each, ever: the email's name in the program, and what it is about
+    Column("user_id", ID, primary_key=True),
+    Column("name", ID, primary_key=True),
+    Column("cause", ID, primary_key=True),
+    Column("email_id", BigInteger, Identity(), nullable=False, unique=True),
+    Column("kind", ID, nullable=False),
+    Column("body", JSONB, nullable=False),
+    # when it is to be tried next, and from when on it would be of no use
+    Column("send_at", INSTANT, nullable=False),
+    Column("useless_at", INSTANT, nullable=False),
+    # `models.statements.emails.EmailState`
+    Column("state", ID, nullable=False),
+    Column("attempts", SmallInteger, nullable=False, server_default="0"),
+    # of the latest attempt: whereto, as what, and what came of it
+    Column("address", Text),
+    Column("message_id", Text),
+    Column("reason", Text),
+    Column("planned_at", INSTANT, nullable=False),
+    Column("settled_at", INSTANT),
+    Index(None, "send_at", postgresql_where=text("state in ('planned', 'sending')")),
+    Index(None, "state", "settled_at"),
+)
+
+cursors = Table(
+    "cursors",
+    metadata,
+    # who reads what transactions wrote, and below which one all has been read
+    Column("reader", ID, primary_key=True),
+    Column("txid", BigInteger, nullable=False),
+)
+
+email_choices = Table(
+    "email_choices",
+    metadata,
+    Column("user_id", ID, primary_key=True),
+    # an email's name in the program, or nothing for all of them
+    Column("name", ID, primary_key=True),
+    Column("wanted", Boolean, nullable=False),
+    Column("chosen_at", INSTANT, nullable=False),
+)
+
+refused_addresses = Table(
+    "refused_addresses",
+    metadata,
+    # a server has refused them for good: nothing is sent there any more
+    Column("address", ID, primary_key=True),
+    Column("reply", Text, nullable=False),
+    Column("refused_at", INSTANT, nullable=False),
+)
+
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    Column("purpose", ID, primary_key=True),
+    Column("key", LargeBinary, nullable=False),
 )
 
 runs = Table(

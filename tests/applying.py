@@ -50,6 +50,7 @@ _NOT_FACTS = {
     "recorded_at",
     "quiet_until",
     "closed_until",
+    "mail_at",
     "state",
     "number",
     "txid",

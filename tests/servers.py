@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -31,6 +32,7 @@ from worker.embedded import stop_if_unused
 
 HOME_PREFIX = "streakline-test-"
 FRESH_SECONDS = 60  # a home younger than this may be one that is just being made
+HELD = "held"
 NAMES = "streakline_test_"
 # For speed: what these tests write need not survive the machine.
 FAST_POSTGRES = {
@@ -55,7 +57,10 @@ def temporary_home() -> Iterator[Path]:
     """Make a home with a short path; away it goes, servers and all, when it is left."""
     home = Path(tempfile.mkdtemp(prefix=HOME_PREFIX))
     try:
-        yield home
+        # While it is held nobody takes it for abandoned, even where no server runs in it.
+        with (home / HELD).open("w") as file:
+            flock(file, LOCK_EX)
+            yield home
     finally:
         stop_if_unused(home)
         shutil.rmtree(home)
@@ -66,8 +71,19 @@ def remove_abandoned_homes() -> None:
     for home in Path(tempfile.gettempdir()).glob(f"{HOME_PREFIX}*"):
         mine = home.stat().st_uid == os.geteuid()
         old = time.time() - home.stat().st_mtime > FRESH_SECONDS
-        if mine and old and stop_if_unused(home):
+        if mine and old and not _is_held(home) and stop_if_unused(home):
             shutil.rmtree(home, ignore_errors=True)
+
+
+def _is_held(home: Path) -> bool:
+    try:
+        with (home / HELD).open() as file:
+            flock(file, LOCK_EX | LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
 
 
 @contextmanager

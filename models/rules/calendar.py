@@ -53,6 +53,11 @@ def local_date(instant: datetime, tz: str) -> date:
     return shown + ONE_DAY if following is not None and following <= instant else shown
 
 
+def local_time(instant: datetime, tz: str) -> time:
+    """Return what the clocks show at an instant."""
+    return instant.astimezone(_zone(tz)).time()
+
+
 def next_day(day: date, tz: str) -> date:
     """Return the next date after `day` that exists in the zone (S4)."""
     following = day + ONE_DAY

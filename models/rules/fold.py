@@ -156,6 +156,7 @@ def _fold_event(state: UserState, event: Event, rules: Rules, effects: Effects) 
     """Fold an event; tell whether any period became active, or inactive again."""
     rulebook = rules.of(event.version)
     plan = rulebook.plans[event.metric]
+    state.active_at = event.at
     before = state.totals.get(event.metric)
     state.totals[event.metric] = add_to_total(rulebook.metrics[event.metric], before, event)
     _add_to_periods(state, event, rulebook, plan, rules)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -13,11 +13,12 @@ from hashlib import blake2b
 
 from models.rules.achievements import AchievementKind, AchievementRule
 from models.rules.boards import BoardKind, BoardRule
+from models.rules.mailing import Mailing
 from models.rules.periods import Frequency, PeriodRule, period_key
 from models.rules.points import PointsRule, TriggerKind, TriggerRule
 from models.rules.streaks import StreakRule
 
-FOLD_FORMAT = 1
+FOLD_FORMAT = 2
 """Raised with every release in which the same facts fold to another state, or to another form of
 it: everyone is then folded anew, when next touched or in the background."""
 RECENT = timedelta(days=2)
@@ -94,6 +95,7 @@ class Rulebook:
     points: Mapping[str, PointsRule]
     boards: Sequence[BoardRule]
     nodes: Sequence[Node]
+    mailing: Mailing = field(default_factory=Mailing)
 
     @cached_property
     def plans(self) -> Mapping[str, Plan]:

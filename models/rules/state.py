@@ -112,9 +112,9 @@ class UserState:
     `as_of` is the position of the latest fact in it, or of what time has caused since. `periods`
     holds what recent days, weeks and months came to, by frequency. Counters and runs are kept by
     the id of their definition (`name@since`), achievements by key. `seen_at` is when the user was
-    last told of: so far time has been followed at least. `facts` counts those folded,
-    `decided` the entries of the ledger that were decided at the instant `decided_at`. `due_at` is
-    when time alone will next change anything.
+    last told of: so far time has been followed at least. `active_at` is the instant of the latest
+    event. `facts` counts those folded, `decided` the entries of the ledger that were decided at the
+    instant `decided_at`. `due_at` is when time alone will next change anything.
     """
 
     as_of: Position | None = None
@@ -136,6 +136,7 @@ class UserState:
     decided: int = 0
     due_at: datetime | None = None
     seen_at: datetime | None = None
+    active_at: datetime | None = None
 
     def tz_at(self, instant: datetime, assumed: str) -> str:
         """Return the zone in force for the user at an instant (S1)."""

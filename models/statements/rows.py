@@ -114,7 +114,7 @@ def one_of(compared: ColumnElement[Any], name: str) -> ColumnElement[bool]:
     return compared.in_(select(rows.c[name]))
 
 
-def given(name: str, **columns: TypeEngine[Any]) -> TableValuedAlias:
+def given(name: str, /, **columns: TypeEngine[Any]) -> TableValuedAlias:
     """Return a table whose rows are parameters: one array named as the column, for each column."""
     parameters = [array_parameter(key, type_) for key, type_ in columns.items()]
     derived = [column(key, type_) for key, type_ in columns.items()]

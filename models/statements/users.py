@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, bindparam, exists, func, select, update
 
+from models.rules.due_mail import due_hint
+from models.rules.rulebook import Rules
 from models.rules.state import UserState
 from models.statements.rows import JsonText, arrays, given, insert_given, one_of
 from models.tables import ID, INSTANT, users
@@ -38,6 +40,12 @@ _LOCK_DUE_USERS = (
     .limit(bindparam("limit"))
     .with_for_update(of=users, skip_locked=True)
 )
+_LOCK_MAIL_USERS = (
+    _ROWS.where(users.c.mail_at <= bindparam("now"))
+    .order_by(users.c.mail_at)
+    .limit(bindparam("limit"))
+    .with_for_update(of=users, skip_locked=True)
+)
 _EVERYONE = _ROWS.execution_options(yield_per=STREAMED_ROWS)
 _NEXT_IDS = (
     select(users.c.user_id)
@@ -54,9 +62,14 @@ _NEXT_STALE = (
 _COUNT_STALE = select(func.count()).select_from(users).where(users.c.stamp != bindparam("stamp"))
 _COUNT = select(func.count()).select_from(users)
 # An update reserves the names of the table's own columns for its parameters.
-_PUT_COLUMNS = ("of_user", "new_state", "new_due_at", "new_quiet_until")
+_PUT_COLUMNS = ("of_user", "new_state", "new_due_at", "new_mail_at", "new_quiet_until")
 _given = given(
-    "given", of_user=ID, new_state=JsonText(), new_due_at=INSTANT, new_quiet_until=INSTANT
+    "given",
+    of_user=ID,
+    new_state=JsonText(),
+    new_due_at=INSTANT,
+    new_mail_at=INSTANT,
+    new_quiet_until=INSTANT,
 )
 _PUT_STATES = (
     update(users)
@@ -64,9 +77,15 @@ _PUT_STATES = (
         state=_given.c.new_state,
         stamp=bindparam("new_stamp"),
         due_at=_given.c.new_due_at,
+        # one that is earlier stays until somebody has looked, and then knows better
+        mail_at=func.least(users.c.mail_at, _given.c.new_mail_at),
         quiet_until=_given.c.new_quiet_until,
     )
     .where(users.c.user_id == _given.c.of_user)
+)
+_mail = given("given", of_user=ID, new_mail_at=INSTANT)
+_PUT_MAIL_AT = (
+    update(users).values(mail_at=_mail.c.new_mail_at).where(users.c.user_id == _mail.c.of_user)
 )
 
 _ENCODER = msgspec.json.Encoder()
@@ -135,14 +154,32 @@ def lock_due_users(connection: Connection, now: datetime, limit: int, stamp: str
     return _users(connection.execute(_LOCK_DUE_USERS, asked).all(), stamp)
 
 
-def put_states(connection: Connection, users: Users, user_ids: Iterable[str], stamp: str) -> None:
-    """Write states of some users as they now are, all folded under one stamp."""
+def lock_mail_users(connection: Connection, now: datetime, limit: int, stamp: str) -> Users:
+    """Lock some of the users for whom an email may be due by `now`; never waits."""
+    asked = {"now": now, "limit": limit}
+    return _users(connection.execute(_LOCK_MAIL_USERS, asked).all(), stamp)
+
+
+def put_states(connection: Connection, users: Users, user_ids: Iterable[str], rules: Rules) -> None:
+    """Write states of some users as they now are, all folded under these rules."""
     rows = (
-        (user_id, encode_state(state), state.due_at, users.quiet.get(user_id))
+        (
+            user_id,
+            encode_state(state),
+            state.due_at,
+            due_hint(state, rules.latest),
+            users.quiet.get(user_id),
+        )
         for user_id in user_ids
         for state in (users.states[user_id],)
     )
-    connection.execute(_PUT_STATES, arrays(_PUT_COLUMNS, rows) | {"new_stamp": stamp})
+    connection.execute(_PUT_STATES, arrays(_PUT_COLUMNS, rows) | {"new_stamp": rules.stamp})
+
+
+def put_mail_at(connection: Connection, instants: Mapping[str, datetime | None]) -> None:
+    """Write when emails are to be looked at next."""
+    rows = arrays(("of_user", "new_mail_at"), instants.items())
+    connection.execute(_PUT_MAIL_AT, rows)
 
 
 def read_users(connection: Connection, user_ids: Iterable[str], stamp: str) -> Users:

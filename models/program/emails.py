@@ -10,12 +10,15 @@ from pydantic import ConfigDict, Field
 
 from models.program.table import Fault, OrderFree, Reference, Table
 from models.program.values import (
+    Color,
     Count,
+    Language,
     Name,
     PositiveDuration,
     Sender,
     Text,
     TimeOfDay,
+    Url,
     check_name,
 )
 
@@ -147,6 +150,12 @@ class Emails(Table):
     """The sender."""
     send_window: SendWindow | None = None
     """Left out, emails go out at any hour."""
+    logo_url: Url | None = None
+    """The picture on top of every email; left out, the app's name stands there."""
+    color: Color = "#2457d6"
+    """The app's colour, of buttons, bars and marks."""
+    language: Language = "en"
+    """The language of subjects here, and of own templates that name none (S54)."""
 
     @property
     def messages(self) -> dict[str, Email]:

@@ -44,6 +44,8 @@ _WORDS: tuple[tuple[Any, str], ...] = (
     (values.Attributes, "attributes with their values"),
     (values.Sender, "sender"),
     (values.Url, "address"),
+    (values.Color, "colour"),
+    (values.Language, "language"),
     (values.Weekday, "weekday"),
     (leaderboards.Cron, "cron expression"),
 )
@@ -64,7 +66,8 @@ An app's rules, as TOML. `streakline program check FILE` tells everything that i
 - A **duration** is a whole number with a unit: `90m`, `6h`, `30d`, `2w`.
 - A **zone** is an IANA name such as `Europe/Paris`, a **time of day** `"09:00"`, a **date**
   `2027-01-31` without quotes, a **weekday** `"monday"`, a **sender** `"Parlons <a@example.org>"`,
-  an **address** begins with `https://`.
+  an **address** begins with `https://`, a **colour** is written `"#2457d6"`, a **language** `"en"`
+  or `"pt-BR"`.
 - A **cron expression** has five fields: minute, hour, day of the month, month, day of the week
   (0 and 7 are Sunday; `mon` to `sun` and `jan` to `dec` do too): `"0 18 * * fri"`.
 - `where` filters: `where = {{ user = {{ plan = "pro" }} }}` by attributes of the user, and where it

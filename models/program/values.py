@@ -36,6 +36,8 @@ DURATION_DAYS_MAX = 3660
 _NAME = re.compile(rf"[a-z0-9][a-z0-9_-]{{0,{NAME_LENGTH_MAX - 1}}}")
 _DURATION = re.compile(r"([0-9]{1,7})([mhdw])")
 _TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
+_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
+_LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 Amount = TypeVar("Amount", Decimal, timedelta)
 _UNITS = {
@@ -170,6 +172,19 @@ def _check_url(text: str) -> str:
     return text
 
 
+def _check_color(text: str) -> str:
+    if not _COLOR.fullmatch(text):
+        raise ValueError(f"must be a colour such as '#2457d6', not {_shown(text)}")
+    return text.lower()
+
+
+def check_language(text: str) -> str:
+    """Return a language's tag. Raises ValueError."""
+    if not _LANGUAGE.fullmatch(text):
+        raise ValueError(f"must be a language such as 'en' or 'pt-BR', not {_shown(text)}")
+    return text
+
+
 def _shown(value: object) -> str:
     text = str(value) if isinstance(value, Decimal) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
@@ -208,4 +223,6 @@ Clock = Annotated[str, Strict(), AfterValidator(_check_clock)]
 Attributes = Annotated[dict[str, str], AfterValidator(_check_attributes)]
 Sender = Annotated[Text, AfterValidator(_check_sender)]
 Url = Annotated[Text, AfterValidator(_check_url)]
+Color = Annotated[str, Strict(), AfterValidator(_check_color)]
+Language = Annotated[str, Strict(), AfterValidator(check_language)]
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]

@@ -23,6 +23,10 @@ from models.program.values import (
 )
 
 
+DEFAULT_COLOR = "#2457d6"
+DEFAULT_LANGUAGE = "en"
+
+
 class SendWindow(Table):
     """Emails go out between these local times; over midnight where `from` is the later (S51)."""
 
@@ -152,9 +156,9 @@ class Emails(Table):
     """Left out, emails go out at any hour."""
     logo_url: Url | None = None
     """The picture on top of every email; left out, the app's name stands there."""
-    color: Color = "#2457d6"
+    color: Color = DEFAULT_COLOR
     """The app's colour, of buttons, bars and marks."""
-    language: Language = "en"
+    language: Language = DEFAULT_LANGUAGE
     """The language of subjects here, and of own templates that name none (S54)."""
 
     @property

@@ -23,20 +23,24 @@ Found = tuple[Loc, str]
 
 _BAD_NAME = "[key]"
 """Pydantic's last step where the name of a table itself is wrong."""
-_DISCRIMINATOR = "on"
 
 
-def read_problems(error: ValidationError) -> Iterator[Found]:
-    """Yield every problem that pydantic found."""
+def read_problems(
+    error: ValidationError, root: type[BaseModel] = Program, tag: str = "on"
+) -> Iterator[Found]:
+    """Yield every problem that pydantic found in a file.
+
+    `root` is the schema of the whole file, `tag` the key that says which table of several is meant.
+    """
     for details in error.errors(include_url=False):
-        yield _read_problem(details)
+        yield _read_problem(details, root, tag)
 
 
-def _read_problem(details: ErrorDetails) -> Found:
-    loc, schema, around = _follow(details["loc"])
+def _read_problem(details: ErrorDetails, root: type[BaseModel], tag: str) -> Found:
+    loc, schema, around = _follow(details["loc"], root, tag)
     kind = details["type"]
     if kind in {"union_tag_invalid", "union_tag_not_found"}:
-        return (*loc, _DISCRIMINATOR), _tag_text(details, schema, loc)
+        return (*loc, tag), _tag_text(details, _members(schema, tag), loc)
     if kind == "extra_forbidden":
         return loc, _unknown_key_text(str(loc[-1]), _keys(around))
     if kind == "literal_error":
@@ -45,14 +49,14 @@ def _read_problem(details: ErrorDetails) -> Found:
     return loc, (text(details) if text else details["msg"]) + _setting_hint(kind, loc)
 
 
-def _follow(steps: tuple[str | int, ...]) -> tuple[Loc, Any, Any]:
+def _follow(steps: tuple[str | int, ...], root: type[BaseModel], tag: str) -> tuple[Loc, Any, Any]:
     """Return the path in the file, the schema at its end, and the schema around that."""
     loc: Loc = ()
-    schema: Any = Program
+    schema: Any = root
     around: Any = None
     for step in steps:
         schema = _plain(schema)
-        members = _members(schema)
+        members = _members(schema, tag)
         if members:
             schema = members.get(str(step), schema)
         elif step != _BAD_NAME:
@@ -71,12 +75,12 @@ def _plain(schema: Any) -> Any:
     return schema
 
 
-def _members(schema: Any) -> dict[str, Any]:
-    """Return the tables of a union by what their `on` must be; nothing for all else."""
+def _members(schema: Any, tag: str) -> dict[str, Any]:
+    """Return the tables of a union by what their tag must be; nothing for all else."""
     if get_origin(schema) not in {Union, UnionType}:
         return {}
-    tables = [arg for arg in get_args(schema) if _DISCRIMINATOR in _fields(arg)]
-    return {get_args(_fields(table)[_DISCRIMINATOR].annotation)[0]: table for table in tables}
+    tables = [arg for arg in get_args(schema) if tag in _fields(arg)]
+    return {get_args(_fields(table)[tag].annotation)[0]: table for table in tables}
 
 
 def _inside(schema: Any, step: str | int) -> Any:
@@ -112,8 +116,8 @@ def _setting_hint(kind: str, loc: Loc) -> str:
     return nearest(str(loc[-1]), _keys(Emails)) if meant else ""
 
 
-def _tag_text(details: ErrorDetails, schema: Any, loc: Loc) -> str:
-    names = list(_members(schema))
+def _tag_text(details: ErrorDetails, members: dict[str, Any], loc: Loc) -> str:
+    names = list(members)
     if details["type"] == "union_tag_invalid":
         return _choice_text(details["ctx"]["tag"], names)
     return f"is missing; say one of {', '.join(names)}{_setting_hint(details['type'], loc)}"

@@ -22,7 +22,6 @@ from models.program.values import (
     check_name,
 )
 
-
 DEFAULT_COLOR = "#2457d6"
 DEFAULT_LANGUAGE = "en"
 

@@ -202,22 +202,17 @@ class WordsTable(Table):
     """A line of a leaderboard whose name is not known."""
 
 
-def written(table: BaseModel, loc: Loc = ()) -> Iterator[tuple[Loc, Written, str]]:
-    """Yield every text in a table and the tables in it: its path, how it is read, its source."""
+def written(table: BaseModel) -> Iterator[tuple[Loc, Written, str]]:
+    """Yield the texts of a table, without those of tables in it: path, how it is read, source."""
     for name, field in type(table).model_fields.items():
-        place = (*loc, field.alias or name)
+        place, value = field.alias or name, getattr(table, name)
         how = _how(field.annotation, field.metadata)
-        yield from _written_value(getattr(table, name), place, how)
-
-
-def _written_value(value: object, loc: Loc, how: Written | None) -> Iterator[Any]:
-    if isinstance(value, BaseModel):
-        yield from written(value, loc)
-    elif isinstance(value, tuple):
-        for position, item in enumerate(value):
-            yield from _written_value(item, (*loc, position), how)
-    elif isinstance(value, str) and how is not None:
-        yield loc, how, value
+        if how is None or value is None:
+            continue
+        if isinstance(value, tuple):
+            yield from (((place, position), how, one) for position, one in enumerate(value))
+        else:
+            yield (place,), how, value
 
 
 def _how(annotation: Any, metadata: list[Any]) -> Written | None:

@@ -12,7 +12,7 @@ Three walls, each enough by itself for what it is there for:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -80,13 +80,30 @@ _CAN = "a text can have variables, if, for and filters"
 
 def find_faults(sandbox: Sandbox, source: str, scope: Scope) -> list[str]:
     """Return what is wrong with a text as a template over these variables."""
-    try:
-        tree = sandbox.parse(source)
-    except TemplateSyntaxError as error:
-        return [f"cannot be read: {error.message}"]
-    except RecursionError:
-        return ["is nested too deeply"]
+    tree, faults = _parse(sandbox, source)
+    if tree is None:
+        return faults
     return list(dict.fromkeys(_Reading(sandbox).statements(tree.body, scope, 0)))
+
+
+def read_expression(sandbox: Sandbox, source: str, scope: Scope) -> tuple[Shape, list[str]]:
+    """Return what an expression comes to, and what is wrong with it."""
+    tree, faults = _parse(sandbox, f"{{% if ({source}) %}}{{% endif %}}")
+    if tree is None:
+        return Any, faults
+    match tree.body:
+        case [nodes.If(test=test, body=[], elif_=[], else_=[])]:
+            return _Reading(sandbox).expression(test, scope)
+    return Any, ["must be one expression, without braces"]
+
+
+def _parse(sandbox: Sandbox, source: str) -> tuple[nodes.Template | None, list[str]]:
+    try:
+        return sandbox.parse(source), []
+    except TemplateSyntaxError as error:
+        return None, [f"cannot be read: {error.message}"]
+    except RecursionError:
+        return None, ["is nested too deeply"]
 
 
 class _Reading:
@@ -115,9 +132,9 @@ class _Reading:
             return
         shape, faults = self.expression(node.iter, scope)
         yield from faults
-        item = _item(shape)
+        item = item_of(shape)
         if not faults and item is None:
-            yield f"a loop needs a list of the variables{_lists(scope)}"
+            yield "a loop needs a list, such as streak.calendar or recap.metrics"
         if not isinstance(node.target, nodes.Name):
             yield "a loop names one thing: for item in …"
             return
@@ -141,10 +158,9 @@ class _Reading:
             fault for child in node.iter_child_nodes() for fault in self.expression(child, scope)[1]
         ]
         if isinstance(node, nodes.Filter) and node.node is not None:
-            known = self._sandbox.filters
-            faults += _unknown("filter", node.name, known)
+            faults += _unknown("filter", node.name, self._sandbox.written_filters)
             if node.name in {"first", "last"}:
-                return _item(self.expression(node.node, scope)[0]) or Any, faults
+                return item_of(self.expression(node.node, scope)[0]) or Any, faults
         if isinstance(node, nodes.Test):
             faults += _unknown("test", node.name, self._sandbox.tests)
         return Any, faults
@@ -153,11 +169,11 @@ class _Reading:
         shape, faults = self.expression(base, scope)
         shape = _present(shape)
         if faults or shape is Any or get_origin(shape) is not None:
-            item = _item(shape)
+            item = item_of(shape)
             known = _origin(shape) is not tuple or isinstance(name, int)
             told = [] if faults or known else [f"{_path(base)} is a list: use for, or first"]
             return (Any if item is None else item), faults + told
-        inner = fields_of(shape) if _is_group(shape) else {}
+        inner = fields_of(shape) if is_group(shape) else {}
         if name in inner:
             return inner[name], []
         return Any, [_unknown_text(f"{_path(base)}.{name}", inner, f"{_path(base)}.")]
@@ -174,11 +190,13 @@ def _present(shape: Shape) -> Shape:
     return shape
 
 
-def _is_group(shape: Shape) -> bool:
+def is_group(shape: Shape) -> bool:
+    """Tell whether a shape is a class of variables."""
     return isinstance(shape, type) and issubclass(shape, Variables)
 
 
-def _item(shape: Shape) -> Shape | None:
+def item_of(shape: Shape) -> Shape | None:
+    """Return what the items of a list are; None if it is no list."""
     shape = _present(shape)
     if shape is Any:
         return Any
@@ -198,23 +216,12 @@ def _unknown_text(name: str, known: Mapping[str, Shape], before: str) -> str:
     return f"{text}; there is {', '.join(paths)}" if paths else f"{text}: nothing is below it"
 
 
-def _unknown(noun: str, name: str, known: Mapping[str, Any]) -> list[str]:
+def _unknown(noun: str, name: str, known: Collection[str]) -> list[str]:
     if name in known:
         return []
     near = get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(sorted(known))}"
     return [f"there is no {noun} {name!r}; {hint}"]
-
-
-def _lists(scope: Scope) -> str:
-    found = [
-        f"{name}.{inner}"
-        for name, shape in scope.items()
-        if _is_group(shape)
-        for inner, kind in fields_of(shape).items()
-        if _origin(kind) is tuple
-    ]
-    return f": {', '.join(found)}" if found else "; this kind has none"
 
 
 def _path(node: nodes.Node) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 from decimal import Decimal
-from functools import cache
+from functools import cache, partial
 from html import escape
 from typing import Any, get_type_hints
 
@@ -22,10 +22,14 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.tests import TESTS
 
 from models.emails import wording
-from models.emails.variables import Variables
+from models.emails.variables import PeriodVariables, Variables
 
 Shape = Any
 """What an expression comes to, as a type: a class of variables, `tuple[X, ...]`, `str`, or Any."""
+
+BAR_CHARACTERS = 20
+LINE_PERIODS = 7
+"""Periods in a line of a calendar."""
 
 _PLAIN_FILTERS = (
     *("upper", "lower", "capitalize", "title", "trim"),
@@ -37,7 +41,10 @@ _LOOP = ("index", "first", "last", "length")
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
-    """Reads fields of variables and nothing else; multiplies numbers and nothing else."""
+    """Reads fields of variables and nothing else; multiplies numbers and nothing else.
+
+    `written_filters` are those that authors may use; the others are for what is put around them.
+    """
 
     intercepted_binops = frozenset({"*", "%"})
 
@@ -50,8 +57,16 @@ class Sandbox(ImmutableSandboxedEnvironment):
             auto_reload=False,
         )
         self.globals = {}
-        self.filters = {name: FILTERS[name] for name in _PLAIN_FILTERS}
-        self.filters |= wording.filters(locale)
+        written = {name: FILTERS[name] for name in _PLAIN_FILTERS} | wording.filters(locale)
+        self.written_filters = frozenset(written)
+        self.filters = written | {
+            "address": address,
+            "bar": bar,
+            "bar_text": bar_text,
+            "has": has,
+            "lines": lines,
+            "period": partial(wording.period_text, locale),
+        }
         self.tests = {name: TESTS[name] for name in _TESTS}
 
     def getattr(self, obj: Any, attribute: str) -> Any:
@@ -68,8 +83,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def _read(self, obj: Any, name: str) -> Any:
         if isinstance(obj, Mapping):
             return obj.get(name, "")
-        kind: Any = type(obj)
-        if isinstance(obj, Variables) and name in fields_of(kind):
+        if isinstance(obj, Variables) and name in fields_of(type(obj)):
             return getattr(obj, name)
         if isinstance(obj, LoopContext) and name in _LOOP:
             return getattr(obj, name)
@@ -83,8 +97,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
 
 @cache
-def fields_of(kind: type[Variables]) -> Mapping[str, Shape]:
-    """Return the fields of a group of variables, by name, with their shapes."""
+def fields_of(kind: Any) -> Mapping[str, Shape]:
+    """Return the fields of a class of variables, by name, with their shapes."""
     hints = get_type_hints(kind)
     return {one.name: hints[one.name] for one in fields(kind)}
 
@@ -101,3 +115,44 @@ def escape_source(sandbox: Sandbox, source: str) -> str:
         escape(text).replace("\n", "<br>") if token == "data" else text
         for _, token, text in sandbox.lex(source)
     )
+
+
+def address(url: Any) -> Any:
+    """Return a URL if it is one of the web, and nothing if it is anything else.
+
+    >>> address("https://example.org/a b"), address("javascript:alert(1)")
+    ('https://example.org/a%20b', '')
+    """
+    found = url.strip().replace(" ", "%20")
+    return found if found.lower().startswith(("https://", "http://")) else ""
+
+
+def bar(share: Any) -> int:
+    """Return how much of a bar is filled, in whole percent.
+
+    >>> bar(0.624), bar(Decimal("1.5")), bar(None)
+    (62, 100, 0)
+    """
+    return min(100, max(0, int((share or 0) * 100)))
+
+
+def bar_text(percent: int) -> str:
+    """Return a bar in characters.
+
+    >>> bar_text(50)
+    '##########----------'
+    """
+    full = percent * BAR_CHARACTERS // 100
+    return "#" * full + "-" * (BAR_CHARACTERS - full)
+
+
+def has(calendar: tuple[PeriodVariables, ...], state: str) -> bool:
+    """Tell whether a calendar has a period of this state."""
+    return any(period.state == state for period in calendar)
+
+
+def lines(calendar: tuple[PeriodVariables, ...]) -> list[tuple[PeriodVariables | None, ...]]:
+    """Return a calendar in lines of seven; the first one is filled up in front with nothing."""
+    filler = -len(calendar) % LINE_PERIODS
+    padded = (None,) * filler + calendar
+    return [padded[at : at + LINE_PERIODS] for at in range(0, len(padded), LINE_PERIODS)]

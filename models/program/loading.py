@@ -27,6 +27,11 @@ _ELSEWHERE = "name the right one, or set STREAKLINE_PROGRAM to its path"
 
 def read_program(path: Path | str) -> Program:
     """Read a program file (UTF-8, with or without a byte order mark). Raises ProgramError."""
+    return load_program(read_text(path), source=str(path))
+
+
+def read_text(path: Path | str) -> str:
+    """Return the text of a file of a program (UTF-8). Raises ProgramError."""
     source = str(path)
     try:
         with Path(path).open("rb") as file:
@@ -37,7 +42,7 @@ def read_program(path: Path | str) -> Program:
         raise _unreadable(source, f"is a directory, not a TOML file; {_ELSEWHERE}") from None
     except (OSError, ValueError) as error:
         raise _unreadable(source, f"cannot be read: {error}") from None
-    return load_program(_decode(content, source), source=source)
+    return _decode(content, source)
 
 
 def load_program(text: str, *, source: str) -> Program:
@@ -46,7 +51,7 @@ def load_program(text: str, *, source: str) -> Program:
     Raises ProgramError with every problem found. Problems within one thing (a streak, say) can hide
     others of the same thing, never those of another.
     """
-    raw = _parse(text, source)
+    raw = parse_toml(text, source)
     program, found = _validate(raw)
     if not found:
         return program
@@ -74,7 +79,8 @@ def _decode(content: bytes, source: str) -> str:
         raise ProgramError(source, [Problem(place="", text=text, line=line)]) from None
 
 
-def _parse(text: str, source: str) -> dict[str, Any]:
+def parse_toml(text: str, source: str) -> dict[str, Any]:
+    """Return what a TOML text holds, its numbers as Decimals. Raises ProgramError."""
     try:
         return tomllib.loads(text, parse_float=_read_float)
     except RecursionError:

@@ -208,7 +208,8 @@ class _Writer:
         )
         table = self._mark(
             "{% for line in streak.calendar|lines %}<tr>{% for period in line %}"
-            '<td align="center" class="faint-cell" style="padding:2px 0 8px;font-size:12px;'
+            '<td align="center" class="faint-cell" style="padding:2px 0 8px;font-size:11px;'
+            "vertical-align:bottom;line-height:1.3;"
             f'color:{colors.faint};width:{100 / LINE_PERIODS:.1f}%">'
             "{% if period %}{{ period.date|period(streak.unit) }}"
             f"{cells}{{% endif %}}{{% endif %}}</td>{{% endfor %}}</tr>{{% endfor %}}"

@@ -6,7 +6,7 @@ what must not be written is refused. An email is then three fillings of compiled
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from hashlib import blake2b
 from typing import Any
@@ -19,7 +19,7 @@ from models.emails.expressions import find_faults
 from models.emails.look import make_look
 from models.emails.mjml import Page, write_html
 from models.emails.plain import tidy, write_subject, write_text
-from models.emails.reading import check_table
+from models.emails.reading import Found, check_table
 from models.emails.sandbox import Sandbox, fields_of
 from models.emails.sources import DRAW
 from models.emails.templates import Template, Templates, TemplatesError
@@ -32,6 +32,10 @@ from streakline.errors import StreaklineError
 SUBJECT_LENGTH_MAX = 150
 EMAIL_BYTES_MAX = 100 * 1024
 """Mail services cut longer HTML, with the link that unsubscribes at its end."""
+
+
+PROGRAM = "the program"
+"""The source of subjects that the program has, in errors."""
 
 
 class RenderError(StreaklineError, ValueError):
@@ -122,7 +126,9 @@ class Renderer:
         language = self._templates.language_of(template)
         locale, words = read_locale(language), self._templates.words(language)
         html, text = Sandbox(locale, escaped=True), Sandbox(locale, escaped=False)
-        check = [(template, check_table(template.table, text, KINDS[kind]))]
+        check: list[tuple[Template[Any], Iterator[Found]]] = [
+            (template, check_table(template.table, text, KINDS[kind]))
+        ]
         check += [(words, check_table(words.table, text))]
         errors = [
             ProgramError(one.source, problems)
@@ -133,7 +139,7 @@ class Renderer:
         if subject is not None:
             faults = find_faults(text, subject, fields_of(KINDS[kind]))
             problems = [Problem(place=f"emails.{email}.subject", text=fault) for fault in faults]
-            errors += [ProgramError("the program", problems)] if problems else []
+            errors += [ProgramError(PROGRAM, problems)] if problems else []
         if errors:
             raise TemplatesError(errors)
         table = template.table

@@ -22,8 +22,11 @@ from models.program.streaks import Streak
 TODAY = date(2026, 11, 23)
 NOW = datetime(2026, 11, 23, 19, 30, tzinfo=UTC)
 PERIODS = 14
-LENGTH = 12
+LENGTH = 11
 LINK_URL = "https://app.example.org"
+
+States = Mapping[int, v.PeriodState]
+"""The states of a sample's periods by how far back they are; the others are active."""
 
 _UNITS: Mapping[str, v.Unit] = {"daily": "day", "weekly": "week", "monthly": "month"}
 _NAMES = ("Amélie", "Kofi", "Mei", "Jonas", "Priya")
@@ -46,31 +49,49 @@ def sample_variables(
     return v.KINDS[kind](**common, **_MAKERS[kind](program, message))
 
 
-def sparse_variables(program: Program, kind: str, email: str | None = None) -> v.EmailVariables:
+def sparse_variables(
+    program: Program, kind: str, email: str | None = None, *, language: str | None = None
+) -> v.EmailVariables:
     """Return the same with everything left out that may be missing for a user."""
-    full: Any = sample_variables(program, kind, email)
-    full = replace(full, user=replace(full.user, name=None))
+    full: Any = sample_variables(program, kind, email, language=language)
+    changes: dict[str, Any] = {"user": replace(full.user, name=None)}
     if kind == "level":
-        return replace(full, level=replace(full.level, next=None))
-    if kind == "recap":
+        changes["level"] = replace(full.level, next=None)
+    elif kind == "recap":
         empty: dict[str, Any] = dict.fromkeys(("metrics", "points", "achievements", "streaks"), ())
-        return replace(full, recap=replace(full.recap, **empty))
-    if kind == "leaderboard-finished":
+        changes["recap"] = replace(full.recap, **empty)
+    elif kind == "leaderboard-finished":
         nameless = tuple(replace(one, name=None) for one in full.leaderboard.standings)
-        return replace(full, leaderboard=replace(full.leaderboard, standings=nameless))
-    if hasattr(full, "streak"):
-        streak = replace(full.streak, length=1, calendar=(), expires_at=None, time_left=None)
-        return replace(full, streak=streak)
-    return full
+        changes["leaderboard"] = replace(full.leaderboard, standings=nameless)
+    elif kind in {"streak-reminder", "streak-lost", "freeze-used", "milestone"}:
+        gone: dict[str, Any] = {"calendar": (), "expires_at": None, "time_left": None}
+        changes["streak"] = replace(full.streak, length=1, freezes=0, **gone)
+    sparse: v.EmailVariables = replace(full, **changes)
+    return sparse
 
 
-def _about_streak(program: Program, message: Any) -> dict[str, Any]:
+def _reminder(program: Program, message: Any) -> dict[str, Any]:
+    return _about_streak(program, message, {0: "open", 5: "frozen", PERIODS - 2: "missed"})
+
+
+def _lost(program: Program, message: Any) -> dict[str, Any]:
+    states: States = {0: "open", 1: "missed", PERIODS - 1: "missed"}
+    about = _about_streak(program, message, states)
+    lost = replace(about["streak"], expires_at=None, time_left=None)
+    return {"streak": lost}
+
+
+def _frozen(program: Program, message: Any) -> dict[str, Any]:
+    return _about_streak(program, message, {0: "open", 1: "frozen", PERIODS - 1: "missed"})
+
+
+def _about_streak(program: Program, message: Any, states: States) -> dict[str, Any]:
     name = message.streak if isinstance(message, StreakEmail) else next(iter(program.streaks), "")
     streak = program.streaks.get(name)
-    return {"streak": _streak(name or "daily", streak)}
+    return {"streak": _streak(name or "daily", streak, states)}
 
 
-def _streak(key: str, streak: Streak | None) -> v.StreakVariables:
+def _streak(key: str, streak: Streak | None, states: States) -> v.StreakVariables:
     unit = _UNITS[streak.frequency] if streak else "day"
     freezes = streak.freezes if streak else None
     return v.StreakVariables(
@@ -83,7 +104,7 @@ def _streak(key: str, streak: Streak | None) -> v.StreakVariables:
         expires_at=NOW.replace(hour=0, minute=0) + timedelta(days=1),
         time_left=timedelta(hours=4, minutes=30),
         calendar=tuple(
-            v.PeriodVariables(date=_first(unit, back), state=_state(back))
+            v.PeriodVariables(date=_first(unit, back), state=states.get(back, "active"))
             for back in range(PERIODS - 1, -1, -1)
         ),
     )
@@ -98,13 +119,8 @@ def _first(unit: v.Unit, back: int) -> date:
     return date(months // 12, months % 12 + 1, 1)
 
 
-def _state(back: int) -> v.PeriodState:
-    states: dict[int, v.PeriodState] = {0: "open", 5: "frozen", PERIODS - 1: "missed"}
-    return states.get(back, "active")
-
-
 def _milestone(program: Program, message: Any) -> dict[str, Any]:
-    about = _about_streak(program, message)
+    about = _about_streak(program, message, {})
     streak = program.streaks.get(about["streak"].key)
     marks = streak.milestones if streak else ()
     length = marks[1] if len(marks) > 1 else marks[0] if marks else LENGTH
@@ -219,9 +235,9 @@ def named(key: str) -> str:
 
 
 _MAKERS: Mapping[str, Callable[[Program, Any], dict[str, Any]]] = {
-    "streak-reminder": _about_streak,
-    "streak-lost": _about_streak,
-    "freeze-used": _about_streak,
+    "streak-reminder": _reminder,
+    "streak-lost": _lost,
+    "freeze-used": _frozen,
     "milestone": _milestone,
     "achievement": _achievement,
     "level": _level,

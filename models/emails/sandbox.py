@@ -96,9 +96,13 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
 
-@cache
 def fields_of(kind: Any) -> Mapping[str, Shape]:
     """Return the fields of a class of variables, by name, with their shapes."""
+    return _fields_of(kind)
+
+
+@cache
+def _fields_of(kind: Any) -> Mapping[str, Shape]:
     hints = get_type_hints(kind)
     return {one.name: hints[one.name] for one in fields(kind)}
 

@@ -93,6 +93,8 @@ class Settings(BaseSettings):
     """Days after which events leave Postgres for the warehouse; None for never."""
     smtp_url: SmtpUrl | None = None
     program: Path = Path("streakline.toml")
+    templates: Path | None = None
+    """The folder of own email templates; without it, `templates` beside the program, if it is."""
     log_format: Literal["console", "json"] = "console"
     namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = NAMESPACE
     """What the names of our queues and Redis keys begin with: as in the clients."""

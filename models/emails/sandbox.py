@@ -87,6 +87,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
             return getattr(obj, name)
         if isinstance(obj, LoopContext) and name in _LOOP:
             return getattr(obj, name)
+        if obj is None:
+            return self.undefined(f"something that is not there is asked for its {name!r}")
         return self.undefined(obj=obj, name=name)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from jobs.apply_program import apply_program
+from models.emails.templates import TemplatesError
 from models.program import Program, ProgramError, compare_programs, pending_features, read_program
 from models.rulebooks import NoProgram, read_history
 from models.statements import programs as statements
@@ -17,6 +18,7 @@ from streakline.contract import instant_text
 from worker.cli.console import NO, Json, fail, load_settings, open_console_runtime, out, print_json
 from worker.clock import utc_now
 from worker.runtime import Runtime
+from worker.templates import check_emails
 
 app = typer.Typer(no_args_is_help=True, help="The rules of the app, as TOML.")
 
@@ -28,11 +30,14 @@ File = Annotated[
 @app.command()
 def check(file: File = None, as_json: Json = False) -> None:
     """Say whether a program can be used, and which parts are not acted upon yet; exit 1 if not."""
+    settings = load_settings()
+    path = file or settings.program
     try:
-        program = read_program(file or load_settings().program)
-    except ProgramError as error:
+        program = read_program(path)
+        check_emails(settings, program, path)
+    except (ProgramError, TemplatesError) as error:
         if as_json:
-            print_json({"ok": False, "problems": [asdict(one) for one in error.problems]})
+            print_json({"ok": False, "problems": _problems(error)})
         fail(str(error), NO)
     pending = pending_features(program)
     if as_json:
@@ -94,12 +99,21 @@ def show(as_json: Json = False) -> None:
 
 
 def apply_file(runtime: Runtime, program: Program, path: Path) -> tuple[list[str], int, bool]:
-    """Put a program into force; return what it changed, its version, and whether it is new."""
+    """Put a program into force; return what it changed, its version, and whether it is new.
+
+    Raises TemplatesError where its emails could not be written.
+    """
+    check_emails(runtime.settings, program, path)
     with runtime.engine.connect() as connection:
         history = read_history(connection)
     changes = compare_programs(history[-1].program if history else None, program)
     applied = apply_program(runtime.engine, program, path.read_text("utf-8"), utc_now())
     return [str(change) for change in changes], applied.version, applied.is_new
+
+
+def _problems(error: ProgramError | TemplatesError) -> list[dict[str, Any]]:
+    errors = error.errors if isinstance(error, TemplatesError) else (error,)
+    return [asdict(problem) | {"file": one.source} for one in errors for problem in one.problems]
 
 
 def _print_pending(pending: list[str]) -> None:

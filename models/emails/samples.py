@@ -71,7 +71,7 @@ def sparse_variables(
 
 
 def _reminder(program: Program, message: Any) -> dict[str, Any]:
-    return _about_streak(program, message, {0: "open", 5: "frozen", PERIODS - 2: "missed"})
+    return _about_streak(program, message, {0: "open", 5: "frozen", PERIODS - 1: "missed"})
 
 
 def _lost(program: Program, message: Any) -> dict[str, Any]:

@@ -1,0 +1,137 @@
+"""All emails in a browser: narrow and wide, light and dark, anew when a file changes.
+
+It listens on 127.0.0.1 alone and shows made-up data. What is wrong with the program or a template
+is shown in place of the emails, and goes when it is put right.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import blake2b
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from models.emails.templates import SUFFIXES, Templates
+from models.program import Program, ProgramError
+from streakline.errors import StreaklineError
+from worker.previewing.previews import PreviewError, previewed_names, render_preview
+
+HOST = "127.0.0.1"
+DARK_QUERY = "@media (prefers-color-scheme: dark)"
+
+Load = Callable[[], tuple[Program, Templates]]
+"""Reads the program and its templates anew. Raises ProgramError and TemplatesError."""
+Content = tuple[int, str, str]
+"""Status, media type, body."""
+
+
+class ServeError(StreaklineError, OSError):
+    """The port cannot be listened on; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Previews:
+    """Answers paths: `/`, `/version`, `/NAME.html` and `/NAME.txt`."""
+
+    load: Load
+    watched: Callable[[], list[Path]]
+    """Files whose change makes everything new."""
+
+    def answer(self, target: str) -> Content:
+        """Return what is at a path with its query."""
+        parts = urlsplit(target)
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        if parts.path == "/version":
+            return 200, "application/json", json.dumps({"version": self.version()})
+        try:
+            program, templates = self.load()
+            if parts.path == "/":
+                return 200, "text/html", self._index(program, templates, query)
+            name, _, suffix = parts.path.removeprefix("/").rpartition(".")
+            found = render_preview(program, templates, name, query.get("language") or None)
+        except PreviewError as error:
+            return 404, "text/plain", f"{error}\n"
+        except (StreaklineError, ProgramError) as error:
+            return 200, "text/html", _page(problems=str(error), version=self.version())
+        if suffix == "txt":
+            return 200, "text/plain", found.rendered.text
+        dark = query.get("scheme") == "dark"
+        html = found.rendered.html.replace(DARK_QUERY, "@media all" if dark else "@media not all")
+        return 200, "text/html", html
+
+    def version(self) -> str:
+        """Return a text that changes when a watched file does."""
+        digest = blake2b(digest_size=8)
+        for path in self.watched():
+            try:
+                found = path.stat()
+            except OSError:  # it may have gone meanwhile
+                continue
+            digest.update(f"{path} {found.st_mtime_ns} {found.st_size}\n".encode())
+        return digest.hexdigest()
+
+    def _index(self, program: Program, templates: Templates, query: dict[str, str]) -> str:
+        language = query.get("language") or None
+        shown = [
+            render_preview(program, templates, name, language) for name in previewed_names(program)
+        ]
+        return _page(
+            problems="",
+            version=self.version(),
+            app_name=program.app.name,
+            previews=shown,
+            language=language or "",
+        )
+
+
+def watched_files(program_path: Path, folder: Path | None) -> list[Path]:
+    """Return the files that emails are made of."""
+    own = sorted(folder.iterdir()) if folder is not None and folder.is_dir() else []
+    return [program_path, *(path for path in own if path.suffix in SUFFIXES)]
+
+
+@contextmanager
+def serving_previews(previews: Previews, port: int) -> Iterator[str]:
+    """Yield the address at which previews are shown until the end. Raises ServeError."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, kind, body = previews.answer(self.path)
+            content = body.encode()
+            self.send_response(status)
+            self.send_header("Content-Type", f"{kind}; charset=utf-8")
+            self.send_header("Content-Length", str(len(content)))
+            self.send_header("Cache-Control", "no-store")
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Log nothing: the page asks every second."""
+
+    try:
+        server = ThreadingHTTPServer((HOST, port), Handler)
+    except OSError as error:
+        reason = f"{HOST}:{port} cannot be listened on ({error.strerror}); give another --port"
+        raise ServeError(reason) from error
+    thread = Thread(target=server.serve_forever, name="previews", daemon=True)
+    thread.start()
+    try:
+        yield f"http://{HOST}:{server.server_address[1]}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def _page(**values: Any) -> str:
+    environment = Environment(
+        loader=PackageLoader("worker.previewing", ""), autoescape=True, undefined=StrictUndefined
+    )
+    return environment.get_template("page.html.j2").render(**values)

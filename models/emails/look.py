@@ -49,6 +49,7 @@ class Look:
 
 def make_look(color: str) -> Look:
     """Return the look of an app with this colour, `#rrggbb`."""
+    on_button = max(WHITE, BLACK, key=lambda text: contrast(text, color))
     return Look(
         light=Colors(
             ground="#f3f5f8",
@@ -72,8 +73,9 @@ def make_look(color: str) -> Look:
             accent=readable(color, "#1b2129", towards=WHITE),
             own="#252d38",
         ),
-        button=color,
-        on_button=max(WHITE, BLACK, key=lambda text: contrast(text, color)),
+        # A middle grey is neither dark enough for white nor light enough for black.
+        button=readable(color, on_button, towards=BLACK if on_button == WHITE else WHITE),
+        on_button=on_button,
     )
 
 

@@ -57,7 +57,8 @@ def write_mjml(template: TemplateTable, page: Page, sandbox: Sandbox) -> tuple[s
 def write_html(template: TemplateTable, page: Page, sandbox: Sandbox) -> str:
     """Return the source of an email's HTML template."""
     mjml, sources = write_mjml(template, page, sandbox)
-    html = mrml.to_html(mjml).content
+    # Without its list of fonts mrml would fetch Roboto from Google wherever the name stands.
+    html = mrml.to_html(mjml, render_options=mrml.RenderOptions(fonts={})).content
     return _MARK.sub(lambda found: sources[int(found[1])], html)
 
 
@@ -80,8 +81,8 @@ class _Writer:
         return (
             f'<mjml lang="{str(self.page.locale).replace("_", "-")}" dir="{direction}"><mj-head>'
             f"<mj-title>{subject}</mj-title>{preheader}{_ATTRIBUTES}"
-            '<mj-raw><meta name="color-scheme" content="light dark">'
-            '<meta name="supported-color-schemes" content="light dark"></mj-raw>'
+            '<mj-raw><meta name="color-scheme" content="light dark" />'
+            '<meta name="supported-color-schemes" content="light dark" /></mj-raw>'
             f"<mj-style>{_style(self.page.look)}</mj-style></mj-head>"
             f'<mj-body css-class="ground" width="{WIDTH_PIXELS}px"'
             f' background-color="{colors.ground}">'

@@ -151,7 +151,7 @@ class Columns(BlockTable):
 
     type: Literal["columns"]
     columns: Annotated[tuple[Column, ...], Field(min_length=2, max_length=COLUMNS_MAX)]
-    """From left to right."""
+    """Tables with `blocks`, from left to right."""
 
 
 _Plain: TypeAlias = (

@@ -167,7 +167,7 @@ class _Reading:
 
     def _field(self, base: nodes.Node, name: Any, scope: Scope) -> tuple[Shape, list[str]]:
         shape, faults = self.expression(base, scope)
-        shape = _present(shape)
+        shape = present(shape)
         if faults or shape is Any or get_origin(shape) is not None:
             item = item_of(shape)
             known = _origin(shape) is not tuple or isinstance(name, int)
@@ -183,8 +183,8 @@ def _origin(shape: Shape) -> Any:
     return get_origin(shape)
 
 
-def _present(shape: Shape) -> Shape:
-    """Take off that it may be none."""
+def present(shape: Shape) -> Shape:
+    """Return a shape without that it may be none."""
     if get_origin(shape) in {Union, UnionType}:
         [shape] = [one for one in get_args(shape) if one is not type(None)]
     return shape
@@ -197,7 +197,7 @@ def is_group(shape: Shape) -> bool:
 
 def item_of(shape: Shape) -> Shape | None:
     """Return what the items of a list are; None if it is no list."""
-    shape = _present(shape)
+    shape = present(shape)
     if shape is Any:
         return Any
     return get_args(shape)[0] if _origin(shape) is tuple else None

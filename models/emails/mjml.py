@@ -216,9 +216,9 @@ class _Writer:
             f"{cells}{{% endif %}}{{% endif %}}</td>{{% endfor %}}</tr>{{% endfor %}}"
         )
         legend = self._mark(
-            " &nbsp; ".join(
+            "".join(
                 f"{{% if streak.calendar|has('{state}') %}}{SIGNS[state]}&nbsp;"
-                f"{self._escaped(getattr(self.page.words, state))}{{% endif %}}"
+                f"{self._escaped(getattr(self.page.words, state))} &nbsp; {{% endif %}}"
                 for state in STATES
             )
         )

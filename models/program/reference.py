@@ -108,7 +108,7 @@ def _headed_kind(kind: Any, place: str, brackets: str) -> Iterator[tuple[str, ty
 
 
 def _rows(table: type[Table]) -> Iterator[str]:
-    told = _docstrings(table)
+    told = field_docstrings(table)
     yield "| key | value | left out | |"
     yield "|---|---|---|---|"
     for field, kind in _fields(table):
@@ -192,11 +192,11 @@ def _public(docstring: str) -> str:
     return _CASES.sub("", " ".join(docstring.split()))
 
 
-def _docstrings(table: type[Table]) -> dict[str, str]:
-    """Return the text under each key of a table, those of its bases included."""
+def field_docstrings(kind: type) -> dict[str, str]:
+    """Return the text under each field of a class of ours, those of its bases included."""
     told: dict[str, str] = {}
-    for owner in reversed(table.__mro__):
-        if not (_is_table(owner) and owner is not Table):
+    for owner in reversed(kind.__mro__):
+        if owner is Table or not owner.__module__.startswith("models."):
             continue
         [body] = ast.parse(dedent(inspect.getsource(owner))).body
         assert isinstance(body, ast.ClassDef)

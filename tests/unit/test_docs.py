@@ -11,6 +11,7 @@ import pytest
 
 from models.program import load_program
 from models.warehouse.queries import QUESTIONS
+from tests.emailing import problems
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), ROOT / "client" / "README.md", *ROOT.glob("docs/**/*.md")])
@@ -51,6 +52,15 @@ def test_every_feature_has_a_page_with_a_whole_program() -> None:
 def test_the_pages_for_newcomers_show_whole_programs() -> None:
     for name in ("README.md", "docs/getting-started.md", "docs/programs.md"):
         assert PROGRAM_MARK in (ROOT / name).read_text("utf-8"), name
+
+
+def test_the_templates_that_are_shown_can_be_sent(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "emails.md").read_text("utf-8")
+    shown = [match[2] for match in FENCE.finditer(page) if "[[blocks]]" in match[2]]
+    assert shown
+    for text in shown:
+        (tmp_path / "reminder.toml").write_text(text, encoding="utf-8")
+        assert problems(tmp_path) == []
 
 
 def test_the_page_about_reports_has_every_title_and_definition() -> None:

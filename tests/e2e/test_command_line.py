@@ -126,6 +126,7 @@ def test_a_broken_program_is_named_by_place(tmp_path: Path) -> None:
                 "text": "unknown metric 'lesons'; did you mean 'lessons'?",
                 "line": 13,
                 "column": None,
+                "file": str(path),
             }
         ],
     }

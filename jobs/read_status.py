@@ -8,7 +8,8 @@ from datetime import datetime
 
 from sqlalchemy import Engine
 
-from models.statements import boards, events, loads, messages, openings, ticks
+from models.statements import boards, emails, events, loads, messages, openings, ticks
+from models.statements.emails import EmailState
 from models.statements.events import Outcome
 from models.statements.loads import Waiting
 
@@ -18,7 +19,8 @@ class Progress:
     """What Postgres knows.
 
     `rankings_waiting` counts batches, once for each board they touched; the oldest was committed
-    about `rankings_waiting_since`. `closed_events` have left Postgres for the warehouse.
+    about `rankings_waiting_since`. `closed_events` have left Postgres for the warehouse;
+    `emails_due` wait although it is their time.
     """
 
     outcomes: Mapping[Outcome, int]
@@ -28,9 +30,11 @@ class Progress:
     last_ticks: Mapping[str, datetime]
     warehouse: Waiting
     closed_events: int
+    emails: Mapping[EmailState, int]
+    emails_due: int
 
 
-def read_progress(engine: Engine) -> Progress:
+def read_progress(engine: Engine, now: datetime) -> Progress:
     """Read how far everything is. Raises what SQLAlchemy raises."""
     with engine.connect() as connection:
         return Progress(
@@ -41,4 +45,6 @@ def read_progress(engine: Engine) -> Progress:
             last_ticks=ticks.read_last_runs(connection),
             warehouse=loads.read_waiting(connection),
             closed_events=openings.count_closed(connection),
+            emails=emails.count_emails(connection),
+            emails_due=emails.count_due(connection, now),
         )

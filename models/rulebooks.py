@@ -81,13 +81,22 @@ class Rulebooks:
 
     def __init__(self) -> None:
         self._rules: Rules | None = None
+        self._program: Program | None = None
+
+    def program(self, connection: Connection) -> Program:
+        """Return the program in force, the same object as long as it is. Raises NoProgram."""
+        self.current(connection)
+        assert self._program is not None
+        return self._program
 
     def current(self, connection: Connection) -> Rules:
         """Return the rules of all versions, the one in force last. Raises NoProgram."""
         version = program_statements.read_version(connection)
         rules = self._rules
         if rules is None or rules.latest.version != version:
-            rules = self._rules = build_rules(read_history(connection))
+            history = read_history(connection)
+            rules = build_rules(history)
+            self._program, self._rules = history[-1].program, rules
         return rules
 
 

@@ -72,6 +72,8 @@ def _gauges(status: Mapping[str, Any], now: datetime) -> Iterator[Metric]:
             "warehouse": status["warehouse"]["lag_seconds"],
         },
     )
+    due = status["emails"]["due"]
+    yield _plain("emails_due", "Emails that wait although it is their time.", due)
     warehouse = status["warehouse"]
     yield _by(
         "of",

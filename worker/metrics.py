@@ -25,6 +25,9 @@ EVENTS = Counter(
 )
 for outcome in Outcome:
     EVENTS.labels(outcome.value)  # 0 is there before the first
+EMAILS = Counter(
+    "streakline_emails", "Emails by what became of them.", ["state"], registry=REGISTRY
+)
 BATCH_EVENTS = Histogram(
     "streakline_batch_events",
     "Events and users of a message that were applied together.",

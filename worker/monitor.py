@@ -10,24 +10,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from socketserver import ThreadingMixIn
-from threading import Thread
 from typing import TYPE_CHECKING, Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
-from streakline.errors import StreaklineError
+from worker.listening import listening
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 Answer = tuple[bool, Mapping[str, Any]]
 """Whether all is well, and what is to be said of it."""
-
-
-class MonitorError(StreaklineError, OSError):
-    """The monitor cannot listen; the message names the address and what to do."""
 
 
 @contextmanager
@@ -39,36 +32,19 @@ def serving_monitor(
     health: Callable[[], Answer],
     ready: Callable[[], Answer],
 ) -> Iterator[None]:
-    """Answer on this port until the end, if there is one. Raises MonitorError."""
+    """Answer on this port until the end, if there is one. Raises ListenError."""
     if port is None:
         yield
         return
     app = _route(
         {"/metrics": make_wsgi_app(registry), "/health": _tell(health), "/ready": _tell(ready)}
     )
-    try:
-        server = make_server(host, port, app, server_class=_Server, handler_class=_Handler)
-    except OSError as error:
-        raise MonitorError(
-            f"{host}:{port} cannot be listened on ({error.strerror}); another process may have it: "
-            "set STREAKLINE_MONITOR_PORT to another one, for each process its own"
-        ) from error
-    thread = Thread(target=server.serve_forever, name="monitor", daemon=True)
-    thread.start()
-    try:
+    remedy = (
+        "another process may have it: set STREAKLINE_MONITOR_PORT to another one, for each "
+        "process its own"
+    )
+    with listening(app, host, port, remedy=remedy):
         yield
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-
-class _Handler(WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        """Log nothing: it is asked every few seconds."""
 
 
 def _route(apps: Mapping[str, WSGIApplication]) -> WSGIApplication:

@@ -20,6 +20,7 @@ from streakline.redis_connection import open_redis
 from worker.actors import declare_actors
 from worker.asking import Answers, ask_elsewhere
 from worker.broker import open_broker
+from worker.mailing.mailer import Mailer
 from worker.projecting import Projector
 from worker.retries import RetryOrKeep
 from worker.settings import Addresses, Settings, open_servers
@@ -41,6 +42,7 @@ class Runtime:
     broker: Broker
     projector: Projector
     sweeps: Mapping[str, Sweep]
+    mailer: Mailer
 
     def ask_warehouse(self, question: str, **parameters: Any) -> Any:
         """Ask the warehouse, here or in the process that has it (`worker.asking`).
@@ -73,6 +75,7 @@ def open_runtime(
         warehouse = Warehouse(addresses.warehouse_url, cluster=settings.clickhouse_cluster)
         broker = open_broker(addresses.broker_url, settings.namespace, [RetryOrKeep(engine)])
         projector = Projector(lambda: project_rankings(engine, rankings, rulebooks))
+        mailer = Mailer(engine, rulebooks, settings)
         sweeps = build_sweeps(
             engine=engine,
             rulebooks=rulebooks,
@@ -81,6 +84,7 @@ def open_runtime(
             projector=projector,
             broker=broker,
             broker_url=addresses.broker_url,
+            mailer=mailer,
             events_kept=settings.events_kept,
         )
         answers = Answers(engine, warehouse, redis, settings.namespace)
@@ -106,8 +110,10 @@ def open_runtime(
                 broker=broker,
                 projector=projector,
                 sweeps=sweeps,
+                mailer=mailer,
             )
         finally:
+            mailer.close()
             warehouse.close()
             broker.close()
             redis.close()

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 SWEEPS_QUEUE = "sweeps"
 ANALYTICS_QUEUE = "analytics"
 """What the process takes that owns the warehouse, where it is the embedded one."""
+EMAILS_QUEUE = "emails"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -45,6 +46,8 @@ TICKS = (
     Tick(name="recompute-users", every=timedelta(seconds=10)),
     Tick(name="load-warehouse", every=timedelta(seconds=2), queue=ANALYTICS_QUEUE),
     Tick(name="snapshot-ranks", every=timedelta(seconds=10), queue=ANALYTICS_QUEUE),
+    Tick(name="plan-emails", every=timedelta(seconds=10), queue=EMAILS_QUEUE),
+    Tick(name="send-emails", every=timedelta(seconds=2), queue=EMAILS_QUEUE),
     Tick(name="close-ledgers", every=timedelta(days=1), queue=ANALYTICS_QUEUE),
 )
 STALE_SLOTS = 3

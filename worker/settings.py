@@ -92,6 +92,16 @@ class Settings(BaseSettings):
     events_kept_days: Annotated[int, Field(ge=1)] | None = None
     """Days after which events leave Postgres for the warehouse; None for never."""
     smtp_url: SmtpUrl | None = None
+    """Without it emails are written into files, in `emails` in `home`."""
+    emails_per_second: Annotated[float, Field(gt=0)] | None = None
+    """The most that one process sends; None for as many as the server takes."""
+    email_unsure: Literal["keep", "again"] = "keep"
+    """What is done with an email of which nobody knows whether the server took it."""
+    public_url: Annotated[str, Field(pattern=r"^https?://[^\s/]")] | None = None
+    """Where `streakline web` can be reached from outside; without it one unsubscribes by email."""
+    web_host: str = "127.0.0.1"
+    web_port: Port = 8026
+    """Where `streakline web` listens."""
     program: Path = Path("streakline.toml")
     templates: Path | None = None
     """The folder of own email templates; without it, `templates` beside the program, if it is."""

@@ -19,7 +19,7 @@ def read_status(runtime: Runtime) -> dict[str, Any]:
     now = utc_now()
     # The queue first: what leaves it in between is then counted as applied, never lost from sight.
     waiting = read_waiting(runtime.broker, now)
-    progress = read_progress(runtime.engine)
+    progress = read_progress(runtime.engine, now)
     outcomes = progress.outcomes
     rows = dict(progress.warehouse.rows)
     return {
@@ -41,7 +41,10 @@ def read_status(runtime: Runtime) -> dict[str, Any]:
             "error": progress.warehouse.error,
             "closed_events": progress.closed_events,
         },
-        "emails": {"due": 0, "failed": 0},
+        "emails": {
+            "due": progress.emails_due,
+            **{state.value: count for state, count in progress.emails.items()},
+        },
         "ticks": [
             {
                 "name": tick.name,

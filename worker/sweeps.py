@@ -21,6 +21,7 @@ from jobs.compare_warehouse import compare_warehouse
 from jobs.finalize_runs import finalize_due_runs, open_runs
 from jobs.follow_calendar import follow_calendar
 from jobs.load_warehouse import load_warehouse
+from jobs.plan_emails import plan_emails
 from jobs.recompute_users import recompute_stale
 from jobs.snapshot_ranks import snapshot_ranks
 from jobs.sweep_streaks import USERS_PER_TRANSACTION, sweep_streaks
@@ -28,7 +29,8 @@ from models.rankings import Rankings
 from models.rulebooks import Rulebooks
 from models.warehouse.engine import Warehouse, WarehouseUnavailable
 from worker.clock import utc_now
-from worker.metrics import PROJECTION_SECONDS
+from worker.mailing.mailer import Mailer
+from worker.metrics import EMAILS, PROJECTION_SECONDS
 from worker.projecting import Projector
 from worker.queues import count_messages, read_applied_until
 from worker.recovery import recover_messages
@@ -63,6 +65,7 @@ def build_sweeps(
     projector: Projector,
     broker: Broker,
     broker_url: str,
+    mailer: Mailer,
     events_kept: timedelta | None,
 ) -> dict[str, Sweep]:
     """Return the sweeps by the names of their ticks, and the one that helps.
@@ -80,6 +83,8 @@ def build_sweeps(
         "snapshot-ranks": _waiting(
             lambda now: {"standings": snapshot_ranks(engine, rulebooks, rankings, warehouse, now)}
         ),
+        "plan-emails": _plan(engine, rulebooks),
+        "send-emails": _SendSweep(mailer),
         "close-ledgers": _waiting(_close(engine, rulebooks, warehouse, events_kept)),
         HELP_SWEEP: streaks,
     }
@@ -111,6 +116,42 @@ def _recompute(engine: Engine, rulebooks: Rulebooks, projector: Projector) -> Sw
         return {"users": done}
 
     return sweep
+
+
+def _plan(engine: Engine, rulebooks: Rulebooks) -> Sweep:
+    def sweep(now: datetime) -> Mapping[str, int]:
+        planned, began = 0, time.monotonic()
+        for some in plan_emails(engine, rulebooks, now):
+            planned += some
+            if time.monotonic() > began + SECONDS_PER_SWEEP_MAX:
+                break
+        return {"emails": planned}
+
+    return sweep
+
+
+class _SendSweep:
+    """Sends emails, once at a time in this process."""
+
+    def __init__(self, mailer: Mailer) -> None:
+        self._mailer = mailer
+        self._sending = Lock()
+
+    def __call__(self, _now: datetime) -> Mapping[str, int]:
+        """Send for a while."""
+        if not self._sending.acquire(blocking=False):
+            return {"emails": 0}
+        sent, began = 0, time.monotonic()
+        try:
+            for settled in self._mailer.send(utc_now):
+                for one in settled:
+                    EMAILS.labels(one.state.value).inc()
+                sent += len(settled)
+                if time.monotonic() > began + SECONDS_PER_SWEEP_MAX:
+                    break
+        finally:
+            self._sending.release()
+        return {"emails": sent}
 
 
 def _close(

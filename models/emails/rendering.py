@@ -73,7 +73,7 @@ class Renderer:
     """
 
     def __init__(self, program: Program, templates: Templates) -> None:
-        self._program = program
+        self.program = program
         self._templates = templates
         self._compiled: dict[tuple[str, str | None, str, str], _Compiled] = {}
 
@@ -135,7 +135,7 @@ class Renderer:
             for one, found in check
             if (problems := [one.problem(loc, fault) for loc, fault in found])
         ]
-        subject = own_subject(self._program, self._templates, template, email)
+        subject = own_subject(self.program, self._templates, template, email)
         if subject is not None:
             faults = find_faults(text, subject, fields_of(KINDS[kind]))
             problems = [Problem(place=f"emails.{email}.subject", text=fault) for fault in faults]
@@ -146,8 +146,8 @@ class Renderer:
         if subject is not None:
             table = table.model_copy(update={"subject": (subject,)})
         page = Page(
-            app=app_variables(self._program),
-            look=make_look(app_variables(self._program).color),
+            app=app_variables(self.program),
+            look=make_look(app_variables(self.program).color),
             words=words.table,
             locale=locale,
         )

@@ -20,9 +20,11 @@ from models.warehouse.engine import Warehouse
 from worker.actors import declare_actors
 from worker.asking import Answers
 from worker.broker import open_redis_broker
+from worker.mailing.mailer import Mailer
 from worker.projecting import Projector
 from worker.schedule import EPOCH, TICKS, Tick
 from worker.scheduler import build_scheduler
+from worker.settings import Settings
 from worker.sweeps import build_sweeps
 
 UNREACHABLE_URL = "redis://127.0.0.1:1/0"
@@ -60,6 +62,7 @@ def broker() -> Iterator[Broker]:
         projector=projector,
         broker=broker,
         broker_url=UNREACHABLE_URL,
+        mailer=Mailer(engine, rulebooks, Settings()),
         events_kept=None,
     )
     declare_actors(

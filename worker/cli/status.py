@@ -74,6 +74,10 @@ def _warehouse(found: dict[str, Any]) -> str:
     return f"{waiting}; failing since {when(found['failing_since'])}: {found['error']}"
 
 
+def _emails(found: dict[str, Any]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in found.items() if count) or "none"
+
+
 def _lines(found: dict[str, Any]) -> list[tuple[str, object]]:
     ticks = [
         (f"tick {tick['name']}", f"last {when(tick['last'])}, next {when(tick['next'])}")
@@ -89,5 +93,6 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, object]]:
         ("rankings waiting", f"{found['rankings']['waiting']} batches"),
         ("warehouse waiting", _warehouse(found["warehouse"])),
         ("events in the warehouse alone", found["warehouse"]["closed_events"]),
+        ("emails", _emails(found["emails"])),
         *ticks,
     ]

@@ -107,7 +107,7 @@ def send_emails(
             delivery = sending.deliver(message)
             settled.append(_settle(email, message, delivery, sending.unsure, now()))
             if delivery.reply is Reply.NO_SUCH_ADDRESS:
-                refused[message.recipient] = delivery.words
+                refused[message.address] = delivery.words
         with engine.begin() as connection:
             statements.settle(connection, settled, now())
             if refused:
@@ -215,7 +215,7 @@ def _settle(
         email_id=email.email_id,
         state=state,
         send_at=send_at,
-        address=message.recipient,
+        address=message.address,
         message_id=message.message_id,
         reason=delivery.words,
     )

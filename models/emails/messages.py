@@ -10,16 +10,22 @@ from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
 from hashlib import blake2b
 
+from streakline.fields import check_email
+
 POLICY = SMTP.clone(max_line_length=998)
 """Headers are folded by the standard library only where they must be (RFC 5322, 2.1.1)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """An email, ready for a server. `data` is what follows SMTP's DATA, with CRLF."""
+    """An email, ready for a server: `data` is what follows SMTP's DATA, with CRLF.
+
+    `address` is the recipient's as it was told, `recipient` as it goes over the wire.
+    """
 
     message_id: str
     sender: str
+    address: str
     recipient: str
     data: bytes
 
@@ -36,18 +42,22 @@ def write_message(
     unsubscribe_url: str,
     now: datetime,
 ) -> Message:
-    """Return the message. Raises ValueError where an address cannot stand in a header.
+    """Return the message. Raises ValueError where it cannot be sent to an address.
 
     The Message-ID follows from `key` alone: the same email, sent again, is the same message to
     whoever gets it. Mail services offer one click to unsubscribe where the link is one of
     https (RFC 8058).
     """
+    check_email("email", address)
+    username, _, domain = address.rpartition("@")
+    host = domain.encode("idna").decode()
+    recipient = f"{username}@{host}"
     sender_name, sender_address = parseaddr(sender)
     digest = blake2b(key.encode(), digest_size=16, person=b"message-id").hexdigest()
     message_id = f"<{digest}@{sender_address.rpartition('@')[2]}>"
-    message = EmailMessage(policy=POLICY)
+    message = EmailMessage(policy=POLICY if recipient.isascii() else POLICY.clone(utf8=True))
     message["From"] = Address(display_name=sender_name, addr_spec=sender_address)
-    message["To"] = Address(display_name=name or "", addr_spec=address)
+    message["To"] = Address(display_name=name or "", username=username, domain=host)
     message["Subject"] = subject
     message["Date"] = format_datetime(now)
     message["Message-ID"] = message_id
@@ -60,6 +70,7 @@ def write_message(
     return Message(
         message_id=message_id,
         sender=sender_address,
-        recipient=address,
+        address=address,
+        recipient=recipient,
         data=message.as_bytes(),
     )

@@ -203,7 +203,7 @@ _LEFT_BEHIND = (
     .returning(emails.c.email_id)
 )
 _SETTLED_COLUMNS: dict[str, TypeEngine[Any]] = {
-    "email_id": BigInteger(),
+    "of_email": BigInteger(),
     "new_state": ID,
     "new_send_at": INSTANT,
     "to_address": ID,
@@ -214,7 +214,7 @@ _SETTLED_COLUMNS: dict[str, TypeEngine[Any]] = {
 _settled = given("settled", **_SETTLED_COLUMNS)
 _SETTLE = (
     update(emails)
-    .where(emails.c.email_id == _settled.c.email_id, emails.c.state == EmailState.SENDING)
+    .where(emails.c.email_id == _settled.c.of_email, emails.c.state == EmailState.SENDING)
     .values(
         state=_settled.c.new_state,
         send_at=func.coalesce(_settled.c.new_send_at, emails.c.send_at),

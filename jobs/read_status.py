@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Engine
 
-from models.statements import boards, emails, events, loads, messages, openings, ticks
+from models.statements import boards, emails, events, loads, messages, openings, programs, ticks
 from models.statements.emails import EmailState
 from models.statements.events import Outcome
 from models.statements.loads import Waiting
@@ -16,13 +16,14 @@ from models.statements.loads import Waiting
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What Postgres knows.
+    """What Postgres knows, `since` the first program was applied.
 
     `rankings_waiting` counts batches, once for each board they touched; the oldest was committed
     about `rankings_waiting_since`. `closed_events` have left Postgres for the warehouse;
     `emails_due` wait although it is their time.
     """
 
+    since: datetime | None
     outcomes: Mapping[Outcome, int]
     dead_messages: int
     rankings_waiting: int
@@ -38,6 +39,7 @@ def read_progress(engine: Engine, now: datetime) -> Progress:
     """Read how far everything is. Raises what SQLAlchemy raises."""
     with engine.connect() as connection:
         return Progress(
+            since=programs.read_first_applied(connection),
             outcomes=events.read_counts(connection),
             dead_messages=messages.count_dead_messages(connection),
             rankings_waiting=boards.count_touches(connection),

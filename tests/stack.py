@@ -65,7 +65,7 @@ class Stack:
     def start_all(self) -> None:
         """Start what the Procfile names, one of each."""
         self.start(STREAKLINE, "worker", "--queues", "events,sweeps")
-        self.start(STREAKLINE, "worker", "--queues", "sweeps,analytics", "--threads", "4")
+        self.start(STREAKLINE, "worker", "--queues", "sweeps,analytics,emails", "--threads", "6")
         self.start(STREAKLINE, "scheduler")
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:

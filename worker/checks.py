@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from smtplib import SMTPException
 from typing import Any
 
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
@@ -13,12 +14,12 @@ from redis import Redis
 from sqlalchemy import text
 
 from models.migrations import current_revision, newest_revision
-from models.program import pending_features
 from models.rulebooks import NoProgram, read_history
 from models.statements.loads import read_first_loaded
 from models.statements.users import count_stale
 from streakline.contract import instant_text
 from worker.clock import utc_now
+from worker.mailing.files import EmailFiles
 from worker.outages import reason_of
 from worker.runtime import Runtime
 from worker.schedule import STALE_SLOTS
@@ -114,9 +115,7 @@ def _program(runtime: Runtime) -> str:
         history = read_history(connection)
     if not history:
         raise NoProgram
-    program = history[-1].program
-    pending = len(pending_features(program))
-    return f"{program.app.name}, version {history[-1].version}, {pending} parts not acted upon yet"
+    return f"{history[-1].program.app.name}, version {history[-1].version}"
 
 
 def _users(runtime: Runtime) -> str:
@@ -169,6 +168,29 @@ def _ticks(runtime: Runtime) -> str:
     return "all on time"
 
 
+def _emails(runtime: Runtime) -> str:
+    server = runtime.mailer.server()
+    found = read_status(runtime)["emails"]
+    for state, remedy in _TO_LOOK_AT.items():
+        if found[state]:
+            raise Unwell(f"{found[state]} {state}: streakline email list --state {state}; {remedy}")
+    if isinstance(server, EmailFiles):
+        return f"{found['planned']} planned; written into files: STREAKLINE_SMTP_URL is not set"
+    try:
+        where = server.greet()
+    except (OSError, SMTPException) as error:
+        raise Unwell(f"the server of STREAKLINE_SMTP_URL cannot be used: {error}") from error
+    if runtime.settings.public_url is None:
+        return f"{where}; without STREAKLINE_PUBLIC_URL one unsubscribes by answering"
+    return where
+
+
+_TO_LOOK_AT = {
+    "unsure": "streakline email retry sends them (again), email cancel does not",
+    "failed": "the reasons are the server's; streakline email retry tries again",
+}
+
+
 _CHECKS: Mapping[str, Callable[[Runtime], str]] = {
     "postgres": _postgres,
     "clock": _clock,
@@ -179,5 +201,6 @@ _CHECKS: Mapping[str, Callable[[Runtime], str]] = {
     "users": _users,
     "lag": _lag,
     "warehouse": _warehouse,
+    "emails": _emails,
     "ticks": _ticks,
 }

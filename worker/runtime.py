@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 from jobs.project_rankings import project_rankings
 from models.database import open_engine
+from models.program import Program
 from models.rankings import Rankings
 from models.rulebooks import Rulebooks
 from models.warehouse.engine import Warehouse, WarehouseTaken
@@ -43,6 +44,11 @@ class Runtime:
     projector: Projector
     sweeps: Mapping[str, Sweep]
     mailer: Mailer
+
+    def program(self) -> Program:
+        """Return the program in force. Raises NoProgram."""
+        with self.engine.connect() as connection:
+            return self.rulebooks.program(connection)
 
     def ask_warehouse(self, question: str, **parameters: Any) -> Any:
         """Ask the warehouse, here or in the process that has it (`worker.asking`).

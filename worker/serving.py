@@ -22,6 +22,8 @@ from redis import RedisError
 from worker.checks import TO_WORK, run_checks
 from worker.clock import utc_now
 from worker.gauges import StatusCollector
+from worker.listening import listening
+from worker.mailing.page import UnsubscribePage
 from worker.metrics import REGISTRY
 from worker.monitor import Answer, serving_monitor
 from worker.projecting import Projector
@@ -83,6 +85,17 @@ def run_scheduler(runtime: Runtime) -> None:
         stopping.wait()
     scheduler.shutdown()
     log.info("scheduler_stopped", pid=os.getpid())
+
+
+def run_web(runtime: Runtime, host: str, port: int) -> None:
+    """Answer the links that unsubscribe until the process is told to stop. Raises ListenError."""
+    stopping = _stop_on_signals()
+    page = UnsubscribePage(runtime.engine, runtime.mailer.links(), runtime.program)
+    remedy = "give it another one: STREAKLINE_WEB_PORT, or --port"
+    with _monitored(runtime, lambda: True), listening(page, host, port, remedy=remedy) as listened:
+        log.info("web_started", pid=os.getpid(), host=host, port=listened)
+        stopping.wait()
+    log.info("web_stopped", pid=os.getpid())
 
 
 def _monitored(runtime: Runtime, works: Callable[[], bool]) -> AbstractContextManager[None]:

@@ -24,6 +24,7 @@ def read_status(runtime: Runtime) -> dict[str, Any]:
     rows = dict(progress.warehouse.rows)
     return {
         "ready": True,
+        "since": progress.since,
         "waiting_events": waiting.events,
         "oldest_waiting_seconds": round(waiting.oldest_seconds, 3),
         "dead_messages": progress.dead_messages,
@@ -58,12 +59,17 @@ def read_status(runtime: Runtime) -> dict[str, Any]:
 
 
 def overdue_ticks(status: Mapping[str, Any], now: datetime) -> list[str]:
-    """Return the ticks of a status that have not run for three of their intervals."""
+    """Return the ticks of a status that have not run for three of their intervals.
+
+    One that never ran is late by when the first program was applied, where any other has run: the
+    first slot of a day's tick may be hours ahead.
+    """
     last = {tick["name"]: tick["last"] for tick in status["ticks"]}
+    since = status["since"] if any(last.values()) else None
     return [
         tick.name
         for tick in TICKS
-        if last[tick.name] is None or now - last[tick.name] > STALE_SLOTS * tick.every
+        if (ran_at := last[tick.name] or since) is None or now - ran_at > STALE_SLOTS * tick.every
     ]
 
 

@@ -41,6 +41,8 @@ from models.tables import (
     user_fields,
 )
 
+NOTICES_MAX = 100
+"""Of one kind that are looked at for a preview."""
 READER = "emails"
 """Whose cursor it is that goes through the notices."""
 ALL_EMAILS = ""
@@ -236,6 +238,12 @@ _asked = given("asked", **_NOTICE_KEY)
 _STILL_TOLD = select(_asked.c.user_id, _asked.c.kind, _asked.c.cause).where(
     exists().where(*[notices.c[name] == _asked.c[name] for name in _NOTICE_KEY])
 )
+_NOTICES_OF = (
+    select(notices.c.body)
+    .where(notices.c.user_id == bindparam("user_id"), notices.c.kind == bindparam("kind"))
+    .order_by(notices.c.at.desc(), notices.c.cause)
+    .limit(NOTICES_MAX)
+)
 _MARK_REFUSED = upsert_given(refused_addresses, "address", "reply", "refused_at")
 _CHOOSE = upsert_given(email_choices, "user_id", "name", "wanted", "chosen_at")
 _COUNTS = select(emails.c.state, func.count()).group_by(emails.c.state)
@@ -384,6 +392,11 @@ def read_still_told(
     """Return those of the notices, by (user_id, kind, cause), that have not been taken back."""
     rows = connection.execute(_STILL_TOLD, arrays(tuple(_NOTICE_KEY), keys))
     return {(row.user_id, row.kind, row.cause) for row in rows}
+
+
+def read_notices(connection: Connection, user_id: str, kind: str) -> list[Mapping[str, Any]]:
+    """Return what notices of a kind told a user, the latest first."""
+    return list(connection.execute(_NOTICES_OF, {"user_id": user_id, "kind": kind}).scalars())
 
 
 def mark_refused(connection: Connection, replies: Mapping[str, str], now: datetime) -> None:

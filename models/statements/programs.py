@@ -24,6 +24,12 @@ class StoredProgram:
     applied_at: datetime
 
 
+def read_first_applied(connection: Connection) -> datetime | None:
+    """Return when the first version was applied; None before."""
+    found: datetime | None = connection.execute(select(func.min(programs.c.applied_at))).scalar()
+    return found
+
+
 def read_version(connection: Connection) -> int:
     """Return the version in force, 0 before any program was applied."""
     version: int = connection.execute(_VERSION).scalar_one()

@@ -38,7 +38,14 @@ from tests.benchmarks.live import (
 )
 from worker.serving import collect_rarely
 
-ANALYTICS = (script("streakline"), "worker", "--queues", "sweeps,analytics", "--threads", "4")
+ANALYTICS = (
+    script("streakline"),
+    "worker",
+    "--queues",
+    "sweeps,analytics,emails",
+    "--threads",
+    "6",
+)
 SCHEDULER = (script("streakline"), "scheduler")
 ACTIVE_AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 DUE_BEFORE = ACTIVE_AT + timedelta(days=2)

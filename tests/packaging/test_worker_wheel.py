@@ -14,6 +14,7 @@ READ_FROM_FILES = {
     "worker/reporting/page.html.j2",
     "worker/reporting/page.css",
     "worker/reporting/page.js",
+    "worker/mailing/page.html.j2",
     "worker/previewing/page.html.j2",
     "models/emails/builtin/words.toml",
     "models/emails/builtin/streak-reminder.toml",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from models.program import Program, load_program, pending_features, read_program
+from models.program import Program, load_program, read_program
 from models.program.achievements import CollectionAchievement, LevelAchievement
 from models.program.emails import InactiveEmail, ReminderEmail
 from models.program.points import MembershipTrigger, MetricTrigger, StreakTrigger
@@ -236,25 +236,3 @@ def test_texts_of_different_meaning_have_different_canonical_forms(old: str, new
 
     assert changed != SMALL
     assert load(changed).canonical_json() != load(SMALL).canonical_json()
-
-
-def test_nothing_is_pending_in_a_program_of_what_is_built() -> None:
-    assert pending_features(load(SMALL)) == []
-    assert pending_features(shared("open-source.toml")) == []
-
-
-def test_the_language_app_says_what_is_pending() -> None:
-    places = [line.split(":")[0] for line in pending_features(shared("language-app.toml"))]
-
-    assert places == [
-        "app.control_group_percent",
-        "app.link_url",
-        "emails.send_window",
-        "emails.reminder",
-        "emails.lost",
-        "emails.achievement",
-        "emails.level",
-        "emails.recap",
-        "emails.come-back",
-        "emails.podium",
-    ]

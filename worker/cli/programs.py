@@ -10,7 +10,7 @@ import typer
 
 from jobs.apply_program import apply_program
 from models.emails.templates import TemplatesError
-from models.program import Program, ProgramError, compare_programs, pending_features, read_program
+from models.program import Program, ProgramError, compare_programs, read_program
 from models.rulebooks import NoProgram, read_history
 from models.statements import programs as statements
 from models.statements.users import count_stale
@@ -29,7 +29,7 @@ File = Annotated[
 
 @app.command()
 def check(file: File = None, as_json: Json = False) -> None:
-    """Say whether a program can be used, and which parts are not acted upon yet; exit 1 if not."""
+    """Say whether a program can be used, and its emails; exit 1 if not."""
     settings = load_settings()
     path = file or settings.program
     try:
@@ -39,12 +39,10 @@ def check(file: File = None, as_json: Json = False) -> None:
         if as_json:
             print_json({"ok": False, "problems": _problems(error)})
         fail(str(error), NO)
-    pending = pending_features(program)
     if as_json:
-        print_json({"ok": True, "digest": program.digest, "pending": pending})
-        return
-    out.print(f"{program.app.name}: ok")
-    _print_pending(pending)
+        print_json({"ok": True, "digest": program.digest})
+    else:
+        out.print(f"{program.app.name}: ok")
 
 
 @app.command("apply")
@@ -57,7 +55,6 @@ def apply_(file: File = None, as_json: Json = False) -> None:
         with runtime.engine.connect() as connection:
             stamp = runtime.rulebooks.current(connection).stamp
             waiting = count_stale(connection, stamp)
-    pending = pending_features(program)
     if as_json:
         print_json(
             {
@@ -65,7 +62,6 @@ def apply_(file: File = None, as_json: Json = False) -> None:
                 "new": is_new,
                 "changes": changes,
                 "users_to_recompute": waiting,
-                "pending": pending,
             }
         )
         return
@@ -78,7 +74,6 @@ def apply_(file: File = None, as_json: Json = False) -> None:
             f"{waiting} users will be folded anew in the background; what they have completed "
             "already is backdated, silently.",
         )
-    _print_pending(pending)
 
 
 @app.command()
@@ -114,10 +109,3 @@ def apply_file(runtime: Runtime, program: Program, path: Path) -> tuple[list[str
 def _problems(error: ProgramError | TemplatesError) -> list[dict[str, Any]]:
     errors = error.errors if isinstance(error, TemplatesError) else (error,)
     return [asdict(problem) | {"file": one.source} for one in errors for problem in one.problems]
-
-
-def _print_pending(pending: list[str]) -> None:
-    if pending:
-        out.print(f"Not acted upon yet by this version ({len(pending)}):")
-    for line in pending:
-        out.print(f"  {line}", soft_wrap=True)

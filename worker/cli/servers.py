@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from models.migrations import current_revision, upgrade
-from models.program import pending_features, read_program
+from models.program import read_program
 from models.warehouse.engine import WarehouseTaken, WarehouseUnavailable
 from streakline.contract import EVENTS_QUEUE
 from worker.cli.console import Json, fail, load_settings, open_console_runtime, out, print_json
@@ -19,7 +19,7 @@ from worker.cli.programs import apply_file
 from worker.processes import Supervisor, read_procfile
 from worker.runtime import Runtime, open_runtime
 from worker.schedule import ANALYTICS_QUEUE, EMAILS_QUEUE, SWEEPS_QUEUE
-from worker.serving import run_scheduler, run_worker
+from worker.serving import run_scheduler, run_web, run_worker
 
 QUEUES = (EVENTS_QUEUE, SWEEPS_QUEUE, ANALYTICS_QUEUE, EMAILS_QUEUE)
 THREADS = 64
@@ -79,11 +79,6 @@ def prepare(runtime: Runtime) -> None:
             f"{path}: {program.app.name}, version {version}, {state}",
             soft_wrap=True,
         )
-        pending = len(pending_features(program))
-        if pending:
-            out.print(
-                f"  {pending} parts are not acted upon yet: streakline program check",
-            )
 
 
 def worker(
@@ -107,6 +102,17 @@ def scheduler() -> None:
     """Ring the ticks until told to stop; several do no harm."""
     with open_console_runtime(process="scheduler") as runtime:
         run_scheduler(runtime)
+
+
+def web(
+    host: Annotated[str | None, typer.Option(help="Without it, STREAKLINE_WEB_HOST.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Without it, STREAKLINE_WEB_PORT.")
+    ] = None,
+) -> None:
+    """Answer the links that unsubscribe until told to stop."""
+    with open_console_runtime(process="web") as runtime:
+        run_web(runtime, host or runtime.settings.web_host, port or runtime.settings.web_port)
 
 
 def migrate(as_json: Json = False) -> None:

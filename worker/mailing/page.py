@@ -40,7 +40,7 @@ _HEADERS = [
     ),
 ]
 _PAGE = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
-    (Path(__file__).parent / "page.html.jinja").read_text(encoding="utf-8")
+    (Path(__file__).parent / "page.html.j2").read_text(encoding="utf-8")
 )
 
 
@@ -82,7 +82,7 @@ class UnsubscribePage:
 
     def _show(self, start_response: StartResponse, status: str, what: str) -> list[bytes]:
         app = self._program().app
-        start_response(status, _HEADERS)
+        start_response(status, list(_HEADERS))  # it adds its own
         return [_PAGE.render(what=what, app=app.name).encode()]
 
 

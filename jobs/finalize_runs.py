@@ -15,6 +15,7 @@ from models.rankings import Rankings
 from models.rulebooks import Rulebooks
 from models.rules.boards import BoardRule
 from models.rules.calendar import local_date
+from models.rules.mailing import EmailKind
 from models.rules.rulebook import Rules
 from models.rules.runs import RunPeriod, next_run, run_at
 from models.statements import boards as board_statements
@@ -22,6 +23,8 @@ from models.statements import standings as statements
 from models.statements.boards import RunName, StoredRun
 
 WINNERS = 3
+EVERYONE = 2**31 - 1
+"""More than any rank: the largest that the column holds."""
 """Places, on each board of a run, that are told of."""
 
 
@@ -87,6 +90,16 @@ def finalize_run(
     return True
 
 
+def _told(rules: Rules, rule: BoardRule) -> int:
+    """Return up to which rank of all who took part emails tell of a run."""
+    tops = [
+        EVERYONE if email.top is None else email.top
+        for email in rules.latest.mailing.rules
+        if email.kind is EmailKind.LEADERBOARD_FINISHED and email.subject == rule.name
+    ]
+    return max(tops, default=0)
+
+
 def _finalize(
     connection: Connection, rules: Rules, rankings: Rankings, run: StoredRun, now: datetime
 ) -> None:
@@ -98,6 +111,7 @@ def _finalize(
         where=rule.where_user,
         ascending=rule.ascending,
         winners=WINNERS,
+        told=_told(rules, rule),
         now=now,
     )
     # Whoever reads from now on reads the record; who is reading meanwhile still has the keys.

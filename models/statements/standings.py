@@ -15,6 +15,7 @@ from sqlalchemy import (
     Connection,
     Integer,
     Text,
+    and_,
     bindparam,
     cast,
     delete,
@@ -23,6 +24,7 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    or_,
     select,
     union_all,
     update,
@@ -153,7 +155,13 @@ _TELL_WINNERS = (
         .join(users, users.c.user_id == final_standings.c.user_id)
         .where(
             final_standings.c.run_id == bindparam("run_id"),
-            final_standings.c.rank <= bindparam("winners"),
+            or_(
+                final_standings.c.rank <= bindparam("winners"),
+                and_(
+                    final_standings.c.segment == literal(ALL, ID),
+                    final_standings.c.rank <= bindparam("told"),
+                ),
+            ),
         ),
     )
     .on_conflict_do_nothing()
@@ -241,9 +249,12 @@ def write_final(
     where: Mapping[str, str],
     ascending: bool,
     winners: int,
+    told: int,
     now: datetime,
 ) -> Sequence[str]:
     """Write a run's standings as its record, instead of one that there was; tell the winners.
+
+    These are the first of each board, and of that of everyone as many as are to be `told`.
 
     Returns the segments in which anybody stands. The caller holds the lock of the run.
     """
@@ -258,8 +269,9 @@ def write_final(
     rows = arrays(("attributes", "segment"), segments.items())
     connection.execute(_WRITE, asked | rows | {"sign": 1 if ascending else -1})
     cause = f"{run.leaderboard}@{run.since}:{run.run}"
-    told = {"cause": cause, "at": run.final_at, "leaderboard": run.leaderboard, "run": run.run}
-    connection.execute(_TELL_WINNERS, told | {"run_id": run.run_id, "winners": winners})
+    about = {"cause": cause, "at": run.final_at, "leaderboard": run.leaderboard, "run": run.run}
+    ranks = {"winners": winners, "told": told}
+    connection.execute(_TELL_WINNERS, about | ranks | {"run_id": run.run_id})
     connection.execute(_MARK, {"of_run": run.run_id, "at": now})
     return [ALL, *sorted(set(segments.values()))]
 

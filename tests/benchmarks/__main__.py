@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 
 from tests.benchmarks import (
     checks,
+    emails,
     enqueue,
     limits,
     live,
@@ -35,6 +36,7 @@ BENCHMARKS: dict[str, Callable[[bool], Iterable[Figure]]] = {
     "checks": checks.run,
     "live": live.run,
     "sweeps": sweeps.run,
+    "emails": emails.run,
     "loading": loading.run,
     "warehouse": warehouse.run,
 }

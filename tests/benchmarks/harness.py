@@ -163,14 +163,19 @@ def environment(bench: Bench) -> dict[str, str]:
 
 
 @contextmanager
-def running(bench: Bench, command: Sequence[str], processes: int) -> Iterator[list[psutil.Process]]:
-    """Run a command some times over with the servers' addresses, and end it, whatever happens."""
+def running(
+    bench: Bench, command: Sequence[str], processes: int, **more: str
+) -> Iterator[list[psutil.Process]]:
+    """Run a command some times over with the servers' addresses, and end it, whatever happens.
+
+    `more` are variables of its environment.
+    """
     with tempfile.TemporaryFile() as log:
         started: list[psutil.Popen] = []
         try:
             for _ in range(processes):
                 started.append(
-                    psutil.Popen(command, env=environment(bench), stdout=log, stderr=log)
+                    psutil.Popen(command, env=environment(bench) | more, stdout=log, stderr=log)
                 )
             yield [psutil.Process(each.pid) for each in started]
             if any(each.poll() is not None for each in started):

@@ -514,3 +514,25 @@ def test_an_address_may_have_any_letters_where_the_server_takes_them(
 def test_a_password_goes_over_an_encrypted_connection_or_to_this_machine_alone() -> None:
     with pytest.raises(OSError, match="refused"):
         SmtpServer("smtp://user:secret@127.0.0.1:1").greet()
+
+
+def test_a_run_is_told_to_as_many_as_its_email_is_for_s43_s50(
+    engine: Engine, server: MailServer, mailer: Mailer, valkey_url: str, namespace: str
+) -> None:
+    """Five users, of whom the fifth has the fewest points: without `top` all are told."""
+    for rank in range(1, 6):
+        for number in range(6 - rank):
+            learn(engine, f"user-{rank}", NOON + timedelta(minutes=number), tz="UTC")
+    everyone = PROGRAM.format(app="").replace(
+        'leaderboard = "weekly"\ntop = 1', 'leaderboard = "weekly"'
+    )
+    put_program(engine, everyone, NOON)
+    monday = datetime(2026, 3, 30, 9, tzinfo=UTC)
+    with opened_rankings(valkey_url, namespace) as rankings:
+        live(engine, rankings, monday)
+    list(plan_emails(engine, Rulebooks(), monday))
+    send(mailer, monday)
+    podium = [row for row in read_table(engine, tables.emails) if row["name"] == "podium"]
+    assert [row["body"]["rank"] for row in podium] == [1, 2, 3, 4, 5]
+    told = {one.recipient: one.text() for one in server.received}
+    assert "50" in told["user-1@example.org"]

@@ -47,7 +47,7 @@ TICKS = (
     Tick(name="load-warehouse", every=timedelta(seconds=2), queue=ANALYTICS_QUEUE),
     Tick(name="snapshot-ranks", every=timedelta(seconds=10), queue=ANALYTICS_QUEUE),
     Tick(name="plan-emails", every=timedelta(seconds=10), queue=EMAILS_QUEUE),
-    Tick(name="send-emails", every=timedelta(seconds=2), queue=EMAILS_QUEUE),
+    Tick(name="send-emails", every=timedelta(seconds=1), queue=EMAILS_QUEUE),
     Tick(name="close-ledgers", every=timedelta(days=1), queue=ANALYTICS_QUEUE),
 )
 STALE_SLOTS = 3

@@ -497,18 +497,18 @@ def test_a_rate_is_kept(engine: Engine, server: MailServer) -> None:
     mailer.close()
 
 
-@pytest.mark.parametrize(("is_modern", "state"), [(True, "sent"), (False, "failed")])
-def test_an_address_may_have_any_letters_where_the_server_takes_them(
-    is_modern: bool, state: str, engine: Engine
+@pytest.mark.parametrize(
+    ("address", "state"),
+    [("ann@bücher.example.org", "sent"), ("änn@example.org", "failed")],
+)
+def test_a_domain_may_have_any_letters(
+    address: str, state: str, engine: Engine, server: MailServer, mailer: Mailer
 ) -> None:
-    learn(engine, "ann", NOON, tz="UTC", email="änn@bücher.example.org")
+    learn(engine, "ann", NOON, tz="UTC", email=address)
     put_email(engine, "ann")
-    with mail_server(enable_SMTPUTF8=is_modern) as server:
-        mailer = make_mailer(engine, server.url)
-        assert send(mailer, NOON) == {state: 1}
-        mailer.close()
-        arrived = [one.recipient for one in server.received]
-        assert arrived == (["änn@xn--bcher-kva.example.org"] if is_modern else [])
+    assert send(mailer, NOON) == {state: 1}
+    arrived = [one.recipient for one in server.received]
+    assert arrived == (["ann@xn--bcher-kva.example.org"] if state == "sent" else [])
 
 
 def test_a_password_goes_over_an_encrypted_connection_or_to_this_machine_alone() -> None:

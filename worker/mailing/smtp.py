@@ -147,13 +147,8 @@ class SmtpServer:
 
 
 def _hand_over(connection: smtplib.SMTP, message: Message) -> Delivery:
-    is_ascii = message.recipient.isascii() and message.sender.isascii()
-    if not is_ascii and not connection.has_extn("smtputf8"):
-        reason = "the address has letters that this server cannot take (SMTPUTF8)"
-        return Delivery(reply=Reply.NEVER, words=reason)
-    options = [] if is_ascii else ["SMTPUTF8", "BODY=8BITMIME"]
     try:
-        code, words = connection.mail(message.sender, options)
+        code, words = connection.mail(message.sender)
         if code >= 400:
             return _refused(connection, code, words, Reply.NEVER)
         code, words = connection.rcpt(message.recipient)

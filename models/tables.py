@@ -302,6 +302,8 @@ emails = Table(
     Column("reason", Text),
     Column("planned_at", INSTANT, nullable=False),
     Column("settled_at", INSTANT),
+    # which transaction settled it: the warehouse loads what has an end
+    Column("txid", BigInteger, index=True),
     Index(None, "send_at", postgresql_where=text("state in ('planned', 'sending')")),
     Index(None, "state", "settled_at"),
 )

@@ -15,6 +15,7 @@ from sqlalchemy import (
     RowMapping,
     Text,
     bindparam,
+    case,
     cast,
     exists,
     func,
@@ -32,6 +33,7 @@ from models.statements.rows import JsonText, arrays, given, one_of, upsert_given
 from models.tables import (
     ID,
     INSTANT,
+    THIS_TRANSACTION,
     cursors,
     email_choices,
     emails,
@@ -137,16 +139,22 @@ _planned = given("planned", **_PLANNED_COLUMNS)
 _has_address = exists().where(
     user_fields.c.user_id == _planned.c.user_id, user_fields.c.field == "email"
 )
+_is_withheld = _planned.c.state == EmailState.WITHHELD
+_SETTLED_STATES = [
+    state for state in EmailState if state not in {EmailState.PLANNED, EmailState.SENDING}
+]
 _ADD = (
     insert(emails)
     .from_select(
-        [*_PLANNED_COLUMNS, "planned_at"],
+        [*_PLANNED_COLUMNS, "planned_at", "settled_at", "txid"],
         select(
             *[
                 cast(_planned.c[name], JSONB) if name == "body" else _planned.c[name]
                 for name in _PLANNED_COLUMNS
             ],
             bindparam("now", type_=INSTANT),
+            case((_is_withheld, bindparam("now", type_=INSTANT))),
+            case((_is_withheld, THIS_TRANSACTION)),
         ).where(_has_address),
     )
     .on_conflict_do_nothing(index_elements=["user_id", "name", "cause"])
@@ -201,6 +209,7 @@ _LEFT_BEHIND = (
         state=bindparam("new_state"),
         reason=bindparam("why"),
         settled_at=cast(bindparam("settled", type_=INSTANT), INSTANT),
+        txid=case((bindparam("new_state").in_(_SETTLED_STATES), THIS_TRANSACTION)),
     )
     .returning(emails.c.email_id)
 )
@@ -224,6 +233,7 @@ _SETTLE = (
         message_id=func.coalesce(_settled.c.as_message, emails.c.message_id),
         reason=_settled.c.why,
         settled_at=_settled.c.at,
+        txid=case((_settled.c.new_state.in_(_SETTLED_STATES), THIS_TRANSACTION)),
     )
 )
 _FIELDS = select(user_fields.c.user_id, user_fields.c.field, user_fields.c.value).where(
@@ -273,6 +283,7 @@ _RETRY = (
         useless_at=func.greatest(emails.c.useless_at, bindparam("useless_at", type_=INSTANT)),
         reason=None,
         settled_at=None,
+        txid=None,
     )
     .returning(emails.c.email_id, emails.c.address)
 )
@@ -280,7 +291,12 @@ _FORGIVE = refused_addresses.delete().where(one_of(refused_addresses.c.address, 
 _CANCEL = (
     update(emails)
     .where(one_of(emails.c.email_id, "email_ids"), emails.c.state == EmailState.PLANNED)
-    .values(state=EmailState.CANCELLED, reason=bindparam("why"), settled_at=bindparam("now"))
+    .values(
+        state=EmailState.CANCELLED,
+        reason=bindparam("why"),
+        settled_at=bindparam("now"),
+        txid=THIS_TRANSACTION,
+    )
     .returning(emails.c.email_id)
 )
 _ADD_KEY = insert(signing_keys).on_conflict_do_nothing()

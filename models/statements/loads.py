@@ -42,6 +42,7 @@ from models.statements.boards import ADVISORY_CLASS
 from models.statements.openings import read_sums
 from models.tables import (
     achievements,
+    emails,
     events,
     final_standings,
     loads,
@@ -186,6 +187,16 @@ SOURCES: Mapping[str, Source] = {
         day=_utc_day("reached_at"),
         group=lambda _: runs.c.leaderboard,
         amount=lambda rows: rows.c.score,
+    ),
+    "emails": Source(
+        table=emails,
+        is_corrected=True,
+        columns=_named(
+            "user_id", "name", "kind", "cause", "state", "attempts", "planned_at", "settled_at"
+        ),
+        day=_utc_day("settled_at"),
+        group=lambda rows: rows.c.state,
+        amount=lambda rows: rows.c.attempts,
     ),
 }
 """What is loaded, by the name that it has here and in the warehouse; users before their events."""

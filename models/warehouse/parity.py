@@ -97,6 +97,15 @@ COMPARED: Mapping[str, tuple[Compared, ...]] = {
             amount="sum(score * sign)",
         ),
     ),
+    "emails": (
+        Compared(
+            table="emails",
+            day="toDate32(settled_at)",
+            group="state",
+            count="sum(sign)",
+            amount="sum(attempts * sign)",
+        ),
+    ),
 }
 """By the name of the source in Postgres."""
 

@@ -9,6 +9,7 @@ What Postgres holds, as it was loaded:
     achievements      completed ones
     notices           what was worth telling
     final_standings   records of runs
+    emails            those that have come to an end, sent or not
 
 From `streak_chains` on rows are corrected by sign: one that was taken away comes again with sign
 -1, so that every count is `sum(sign)` and every sum `sum(x * sign)`, merged or not.
@@ -252,6 +253,22 @@ TABLES = (
         },
         order_by="(leaderboard, since, run, segment, rank)",
         codecs={"user_id": _IDS, "score": _IDS, "rank": _TIMES, "reached_at": _IDS},
+    ),
+    _corrected(
+        "emails",
+        {
+            "user_id": "String",
+            "name": NAME,
+            "kind": NAME,
+            "cause": "String",
+            "state": NAME,
+            "attempts": "UInt16",
+            "planned_at": INSTANT,
+            "settled_at": INSTANT,
+        },
+        partition_by="toYear(settled_at)",
+        order_by="(name, toDate32(settled_at), user_id, cause)",
+        codecs={"user_id": _IDS, "cause": _IDS, "planned_at": _TIMES, "settled_at": _TIMES},
     ),
     WarehouseTable(
         name="rank_history",

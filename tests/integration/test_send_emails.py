@@ -11,7 +11,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import Engine
 
+from jobs.compare_warehouse import compare_warehouse
 from jobs.finalize_runs import finalize_due_runs, open_runs
+from jobs.load_warehouse import load_warehouse
 from jobs.plan_emails import plan_emails
 from jobs.send_emails import ATTEMPTS_MAX, CLAIMED_FOR, pause_after
 from jobs.sweep_streaks import sweep_streaks
@@ -23,6 +25,7 @@ from models.rules.due_mail import DueEmail
 from models.rules.mailing import EmailKind
 from models.statements import emails as statements
 from models.statements.emails import EmailState, PlannedEmail
+from models.warehouse.engine import Warehouse
 from tests.applying import opened, opened_rankings, put_events, put_program, put_users, read_table
 from tests.smtp import DROP, TAKE_AND_DROP, MailServer, mail_server
 from worker.mailing.mailer import Mailer
@@ -536,3 +539,30 @@ def test_a_run_is_told_to_as_many_as_its_email_is_for_s43_s50(
     assert [row["body"]["rank"] for row in podium] == [1, 2, 3, 4, 5]
     told = {one.recipient: one.text() for one in server.received}
     assert "50" in told["user-1@example.org"]
+
+
+def test_what_became_of_emails_is_in_the_warehouse_s60_s61(
+    engine: Engine, server: MailServer, mailer: Mailer, warehouse: Warehouse
+) -> None:
+    def load() -> Counter[str]:
+        list(load_warehouse(engine, warehouse, NOON))
+        found = compare_warehouse(engine, warehouse)
+        assert (found.mismatches, found.unfinished) == (0, []), found.samples
+        sums = warehouse.ask("select state, sum(sign) as n from emails group by state")
+        return Counter({row["state"]: int(row["n"]) for row in sums if row["n"]})
+
+    learn(engine, "ann", NOON, tz="UTC")
+    learn(engine, "bob", NOON, tz="UTC")
+    put_email(engine, "ann")
+    put_email(engine, "bob")
+    assert load() == {}, "what is planned has no end yet"
+    server.refused.add("bob@example.org")
+    send(mailer, NOON)
+    assert load() == {"sent": 1, "failed": 1}
+    server.refused.clear()
+    with engine.begin() as connection:
+        [failed] = statements.list_emails(connection, 10, EmailState.FAILED)
+        statements.retry(connection, [failed.email_id], NOON, NOON + timedelta(days=1))
+    assert load() == {"sent": 1}, "it is taken back"
+    send(mailer, NOON)
+    assert load() == {"sent": 2}

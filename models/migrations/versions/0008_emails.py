@@ -36,6 +36,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("planned_at", INSTANT, nullable=False),
         sa.Column("settled_at", INSTANT, nullable=True),
+        sa.Column("txid", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("user_id", "name", "cause", name=op.f("pk_emails")),
         sa.UniqueConstraint("email_id", name=op.f("uq_emails_email_id")),
     )
@@ -46,6 +47,12 @@ def upgrade() -> None:
         postgresql_where=sa.text("state in ('planned', 'sending')"),
     )
     op.create_index(op.f("ix_emails_state_settled_at"), "emails", ["state", "settled_at"])
+    op.create_index(op.f("ix_emails_txid"), "emails", ["txid"])
+    # One that is sent after all comes to another end: the first is taken back (0006).
+    op.execute(
+        "create trigger keep_updated after update on emails "
+        "referencing old table as gone for each statement execute function keep_removed()"
+    )
     op.create_table(
         "cursors",
         sa.Column("reader", ID, nullable=False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import Event
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from tests.servers import free_port
 OK = "250 OK"
 DROP = "drop"
 """Instead of a reply: the connection ends."""
+STALL = "stall"
+"""Instead of a reply: nothing, as long as the connection is there."""
 TAKE_AND_DROP = "take and drop"
 """The email is taken, and the connection ends before the reply."""
 
@@ -43,19 +46,20 @@ class MailServer:
     `refused` are addresses that it does not know.
     """
 
-    def __init__(self, port: int | None = None, **options: Any) -> None:
+    def __init__(self, host: str = "127.0.0.1", **options: Any) -> None:
         self.received: list[Received] = []
         self.rcpt_replies: list[str] = []
         self.data_replies: list[str] = []
         self.refused: set[str] = set()
         self.connections = 0
-        self._port = port or free_port()
-        self._controller = Controller(self, hostname="127.0.0.1", port=self._port, **options)
+        self.address = f"{host}:{free_port()}"
+        port = int(self.address.rpartition(":")[2])
+        self._controller = Controller(self, hostname=host, port=port, **options)
 
     @property
     def url(self) -> str:
         """Where it is."""
-        return f"smtp://127.0.0.1:{self._port}"
+        return f"smtp://{self.address}"
 
     def start(self) -> None:
         """Listen."""
@@ -91,6 +95,8 @@ class MailServer:
         reply = self.rcpt_replies.pop(0) if self.rcpt_replies else OK
         if reply == DROP:
             cast(Any, server).transport.abort()
+        if reply == STALL:
+            await Event().wait()
         if address in self.refused:
             return "550 5.1.1 no such user"
         if reply == OK:
@@ -117,6 +123,8 @@ class MailServer:
                         message=message,
                     )
                 )
+        if reply == STALL:
+            await Event().wait()
         if reply in {DROP, TAKE_AND_DROP}:
             cast(Any, server).transport.abort()
         return reply
@@ -137,7 +145,7 @@ class Passwords:
         data: Any,
     ) -> AuthResult:
         """Say whether the password is right."""
-        return AuthResult(success=(data.login, data.password) == self._known)
+        return AuthResult(success=(data.login, data.password) == self._known, handled=False)
 
 
 @contextmanager

@@ -54,6 +54,28 @@ class _Found:
     boards: Mapping[int, v.LeaderboardVariables | None]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Case:
+    """An email, its user, and all that it may tell of."""
+
+    email: StoredEmail
+    state: UserState
+    rules: Rules
+    program: Program
+    found: _Found
+    now: datetime
+
+    @property
+    def tz(self) -> str:
+        """The user's zone now."""
+        return self.state.tz_at(self.now, self.rules.latest.tz)
+
+    @property
+    def life(self) -> Life:
+        """What of the user bears on streaks."""
+        return Life(self.state.told.zones, self.rules.latest.tz, self.state.told.pauses)
+
+
 def gather(
     connection: Connection,
     rules: Rules,
@@ -69,7 +91,10 @@ def gather(
     app = v.app_variables(program)
     made: dict[int, v.EmailVariables | None] = {}
     for email in emails:
-        about = _about(email, rules, program, users.states[email.user_id], found, now)
+        state = users.states[email.user_id]
+        about = _about(
+            _Case(email=email, state=state, rules=rules, program=program, found=found, now=now)
+        )
         fields = recipients[email.user_id].fields
         made[email.email_id] = None
         if about is not None:
@@ -132,64 +157,49 @@ def _dates(email: StoredEmail) -> Dates:
     return date.fromisoformat(email.body["first"]), date.fromisoformat(email.body["last"])
 
 
-def _about(
-    email: StoredEmail,
-    rules: Rules,
-    program: Program,
-    state: UserState,
-    found: _Found,
-    now: datetime,
-) -> dict[str, Any] | None:
-    match EmailKind(email.kind):
+def _about(case: _Case) -> dict[str, Any] | None:
+    """Return what an email of its kind tells of; None where that is gone."""
+    body = case.email.body
+    match EmailKind(case.email.kind):
         case EmailKind.REMINDER | EmailKind.FREEZE_USED | EmailKind.STREAK_LOST:
-            return _about_streak(email, rules, program, state, found, now)
+            return _about_streak(case)
         case EmailKind.MILESTONE:
-            about = _about_streak(email, rules, program, state, found, now)
-            return about and about | {
-                "milestone": v.MilestoneVariables(length=email.body["length"])
-            }
+            about = _about_streak(case)
+            return about and about | {"milestone": v.MilestoneVariables(length=body["length"])}
         case EmailKind.ACHIEVEMENT:
-            return _about_achievement(email, program)
+            return _about_achievement(case)
         case EmailKind.LEVEL:
-            return _about_level(email, rules, program, state)
+            return _about_level(case)
         case EmailKind.RECAP:
-            return _about_recap(email, rules, program, state, found, now)
+            return _about_recap(case)
         case EmailKind.INACTIVE:
-            last = date.fromisoformat(email.body["last_active_on"])
-            days = email.body["days"]
-            return {"inactive": v.InactiveVariables(days=days, last_active_on=last)}
+            last = date.fromisoformat(body["last_active_on"])
+            return {"inactive": v.InactiveVariables(days=body["days"], last_active_on=last)}
         case EmailKind.LEADERBOARD_FINISHED:
-            board = found.boards[email.email_id]
+            board = case.found.boards[case.email.email_id]
             return None if board is None else {"leaderboard": board}
 
 
-def _about_streak(
-    email: StoredEmail,
-    rules: Rules,
-    program: Program,
-    state: UserState,
-    found: _Found,
-    now: datetime,
-) -> dict[str, Any] | None:
-    key = email.body["streak"]
-    rule, streak = rules.latest.streaks.get(key), state.streaks.get(key)
+def _about_streak(case: _Case) -> dict[str, Any] | None:
+    key, now = case.email.body["streak"], case.now
+    rule, streak = case.rules.latest.streaks.get(key), case.state.streaks.get(key)
     if rule is None or streak is None:
         return None
-    tz = state.tz_at(now, rules.latest.tz)
-    reading = read(rule, streak, Life(state.told.zones, rules.latest.tz, state.told.pauses), now)
-    expires_at = reading.expires_at if email.kind == EmailKind.REMINDER.value else None
-    told = email.body.get("length")
+    reading = read(rule, streak, case.life, now)
+    expires_at = reading.expires_at if case.email.kind == EmailKind.REMINDER.value else None
+    told = case.email.body.get("length")
+    days = case.found.days.get(case.email.user_id, ())
     return {
         "streak": v.StreakVariables(
             key=key,
-            name=program.streaks[key].name or named(key),
+            name=case.program.streaks[key].name or named(key),
             length=reading.length if told is None else told,
             longest=max(reading.longest, told or 0),
             freezes=reading.freezes,
             unit=UNITS[rule.period.frequency],
-            expires_at=None if expires_at is None else expires_at.astimezone(ZoneInfo(tz)),
+            expires_at=None if expires_at is None else expires_at.astimezone(ZoneInfo(case.tz)),
             time_left=None if expires_at is None else expires_at - now,
-            calendar=_calendar(rule, reading, found.days.get(email.user_id, ()), now, tz),
+            calendar=_calendar(rule, reading, days, local_date(now, case.tz)),
         )
     }
 
@@ -205,7 +215,7 @@ def _shown(rule: StreakRule, today: date) -> list[date]:
 
 
 def _calendar(
-    rule: StreakRule, reading: Reading, days: Sequence[DayValue], now: datetime, tz: str
+    rule: StreakRule, reading: Reading, days: Sequence[DayValue], today: date
 ) -> tuple[v.PeriodVariables, ...]:
     """Return what recent periods were: active by what was done, or held where a chain has them."""
     totals: dict[date, dict[str, PeriodTotal]] = {}
@@ -213,7 +223,7 @@ def _calendar(
         of_period = totals.setdefault(period_of(one.day, rule.period), {})
         before = of_period.get(one.metric, PeriodTotal(ZERO, 0))
         of_period[one.metric] = PeriodTotal(before.value + one.sum, before.events + one.events)
-    shown = _shown(rule, local_date(now, tz))
+    shown = _shown(rule, today)
     return tuple(
         v.PeriodVariables(date=period, state=_state(rule, reading, totals, period, shown[-1]))
         for period in shown
@@ -237,24 +247,22 @@ def _state(
     return "frozen" if held or after else "missed"
 
 
-def _about_achievement(email: StoredEmail, program: Program) -> dict[str, Any] | None:
-    key = email.body["achievement"]
-    achievement = program.achievements.get(key)
+def _about_achievement(case: _Case) -> dict[str, Any] | None:
+    key = case.email.body["achievement"]
+    achievement = case.program.achievements.get(key)
     if achievement is None:
         return None
     name = achievement.name or named(key)
     return {"achievement": v.AchievementVariables(key=key, name=name)}
 
 
-def _about_level(
-    email: StoredEmail, rules: Rules, program: Program, state: UserState
-) -> dict[str, Any] | None:
-    name = email.body["points"]
-    points, rule = program.points.get(name), rules.latest.points.get(name)
+def _about_level(case: _Case) -> dict[str, Any] | None:
+    name, state = case.email.body["points"], case.state
+    points, rule = case.program.points.get(name), case.rules.latest.points.get(name)
     if points is None or rule is None:
         return None
     names = {level.key: level.name or named(level.key) for level in points.levels}
-    level = next((one for one in rule.levels if one.key == email.body["level"]), None)
+    level = next((one for one in rule.levels if one.key == case.email.body["level"]), None)
     if level is None:
         return None
     balance = state.points[name].balance if name in state.points else ZERO
@@ -283,55 +291,49 @@ def _share(done: Any, whole: Any) -> float:
     return float(min(max(done / whole, ZERO), 1)) if whole else 1.0
 
 
-def _about_recap(
-    email: StoredEmail,
-    rules: Rules,
-    program: Program,
-    state: UserState,
-    found: _Found,
-    now: datetime,
-) -> dict[str, Any] | None:
-    first, last = _dates(email)
-    days = [one for one in found.days[email.user_id] if first <= one.day <= last]
+def _about_recap(case: _Case) -> dict[str, Any] | None:
+    user_id, rules, program = case.email.user_id, case.rules.latest, case.program
+    first, last = _dates(case.email)
+    days = [one for one in case.found.days[user_id] if first <= one.day <= last]
     if not days:
         return None
-    every = next(one for one in rules.latest.mailing.rules if one.name == email.name)
+    every = next(one for one in rules.mailing.rules if one.name == case.email.name)
     assert every.period is not None
-    life = Life(state.told.zones, rules.latest.tz, state.told.pauses)
-    readings = {
-        key: read(rule, state.streaks[key], life, now)
-        for key, rule in rules.latest.streaks.items()
-        if key in state.streaks
+    states = case.state.streaks
+    lengths = {
+        key: read(rule, states[key], case.life, case.now).length
+        for key, rule in rules.streaks.items()
+        if key in states
     }
-    earned = found.earned[email.user_id]
+    earned = case.found.earned[user_id]
     return {
         "recap": v.RecapVariables(
             every="week" if every.period.frequency is Frequency.WEEKLY else "month",
             first=first,
             last=last,
-            metrics=tuple(_metrics(days, rules, program)),
+            metrics=tuple(_metrics(days, case.rules, program)),
             points=tuple(
                 v.PointsVariables(
                     name=program.points[name].name or named(name),
                     earned=earned[name],
-                    total=state.points[name].balance,
+                    total=case.state.points[name].balance,
                 )
                 for name in program.points
-                if name in earned and name in state.points
+                if name in earned and name in case.state.points
             ),
             achievements=tuple(
                 program.achievements[key].name or named(key)
-                for key in found.completed[email.user_id]
+                for key in case.found.completed[user_id]
                 if key in program.achievements
             ),
             streaks=tuple(
                 v.RecapStreakVariables(
                     name=program.streaks[key].name or named(key),
-                    length=reading.length,
-                    unit=UNITS[rules.latest.streaks[key].period.frequency],
+                    length=length,
+                    unit=UNITS[rules.streaks[key].period.frequency],
                 )
-                for key, reading in readings.items()
-                if reading.length
+                for key, length in lengths.items()
+                if length
             ),
         )
     }

@@ -45,12 +45,9 @@ def judge(
     told = read_still_told(connection, keys) if keys else set()
     found: dict[int, Verdict | None] = {}
     for one in emails:
-        reason = (
-            _refuse(one, recipients[one.user_id], rules, now)
-            or _refuse_by_state(one, users.states[one.user_id], rules, now)
-            if one.user_id not in users.stale
-            else _refuse(one, recipients[one.user_id], rules, now)
-        )
+        reason = _refuse(one, recipients[one.user_id], rules, now)
+        if reason is None and one.user_id not in users.stale:
+            reason = _refuse_by_state(one, users.states[one.user_id], rules, now)
         if reason is None and one.kind in TOLD_KINDS:
             key = (one.user_id, one.kind, one.cause)
             reason = None if key in told else "what it tells of was taken back"

@@ -12,19 +12,19 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine, text
 
-from jobs.apply_events import Kind, Received, apply_events
 from jobs.plan_emails import plan_emails
 from models.rulebooks import Rulebooks
 from models.statements.emails import EmailState, count_emails
 from tests.benchmarks.harness import (
-    METRIC,
     Bench,
     Figure,
     measure_rate,
     open_bench,
+    put_template,
     resident_megabytes,
     running,
     script,
+    tidy,
     wait_for,
 )
 from tests.servers import free_port
@@ -54,7 +54,6 @@ streak = "daily"
 [emails.achievement]
 on = "achievement"
 """
-# A state does not name its user: that of one who did the same is everybody's.
 _CLONE = text(
     "insert into users (user_id, first_seen_at, stamp, state, mail_at)"
     " select 'user-' || copy, first_seen_at, stamp, state, mail_at"
@@ -94,20 +93,11 @@ def run(quick: bool) -> Iterator[Figure]:
 
 
 def _put_users(engine: Engine, count: int) -> None:
-    event = {
-        "user_id": "template",
-        "metric": METRIC,
-        "key": "one",
-        "occurred_at": ACTIVE_AT.isoformat(),
-    }
-    received = Received(kind=Kind.EVENT, raw=event, received_at=ACTIVE_AT)
-    apply_events(engine, Rulebooks(), [received], ACTIVE_AT)
+    put_template(engine, ACTIVE_AT)
     with engine.begin() as connection:
         connection.execute(_CLONE, {"count": count})
         connection.execute(_ADDRESSES, {"count": count})
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("vacuum analyze"))
-        connection.execute(text("checkpoint"))
+    tidy(engine)
 
 
 def _send(count: int) -> Iterator[Figure]:

@@ -22,13 +22,15 @@ from typing import TypeVar
 
 import psutil
 from redis import Redis
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
+from jobs.apply_events import Kind, Received, apply_events
 from jobs.apply_program import apply_program
 from models.database import open_engine
 from models.migrations import upgrade
 from models.program import load_program
 from models.rankings import Rankings
+from models.rulebooks import Rulebooks
 from models.statements import boards
 from streakline import Event
 from streakline.contract import NAMESPACE, UserFields
@@ -96,6 +98,28 @@ def open_bench(program: str = PROGRAM) -> Iterator[Bench]:
             broker_redis=broker_redis,
             rankings=Rankings(redis, NAMESPACE),
         )
+
+
+def put_template(engine: Engine, at: datetime) -> None:
+    """Put a user there, called template, with one event: many are made of it by copying rows.
+
+    A state does not name its user, so that of one who did the same is everybody's.
+    """
+    event = {
+        "user_id": "template",
+        "metric": METRIC,
+        "key": "one",
+        "occurred_at": at.isoformat(),
+    }
+    received = Received(kind=Kind.EVENT, raw=event, received_at=at)
+    apply_events(engine, Rulebooks(), [received], at)
+
+
+def tidy(engine: Engine) -> None:
+    """Let Postgres do what it would do by and by after many rows were written."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("vacuum analyze"))
+        connection.execute(text("checkpoint"))
 
 
 def make_events(count: int, users: int, prefix: str) -> list[Event]:

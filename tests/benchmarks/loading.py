@@ -8,21 +8,20 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Engine, text
 
-from jobs.apply_events import Kind, Received, apply_events
 from jobs.load_warehouse import load_warehouse
-from models.rulebooks import Rulebooks
 from models.statements.loads import read_first_loaded
 from models.warehouse.engine import Warehouse
 from tests.benchmarks.harness import (
-    METRIC,
     PROCESSES,
     Bench,
     Figure,
     make_events,
     measure_rate,
     open_bench,
+    put_template,
     running,
     script,
+    tidy,
     wait_for,
 )
 from tests.benchmarks.limits import fill_queue
@@ -79,18 +78,14 @@ def run(quick: bool) -> Iterator[Figure]:
 
 def _put_past(engine: Engine, events: int) -> None:
     """Put users there with events and points, in transactions of the size that batches have."""
-    event = {"user_id": "template", "metric": METRIC, "key": "one", "occurred_at": AT.isoformat()}
-    received = Received(kind=Kind.EVENT, raw=event, received_at=AT)
-    apply_events(engine, Rulebooks(), [received], AT)
+    put_template(engine, AT)
     users, together = events // EVENTS_EACH, ROWS_TOGETHER // EVENTS_EACH
     for first in range(1, users + 1, together):
         values = {"first": first, "last": first + together - 1, "each": EVENTS_EACH}
         with engine.begin() as connection:
             for statement in _COPIES.split(";"):
                 connection.execute(text(statement), values)
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("vacuum analyze"))
-        connection.execute(text("checkpoint"))
+    tidy(engine)
 
 
 def _load(bench: Bench, warehouse: Warehouse) -> Iterator[Figure]:

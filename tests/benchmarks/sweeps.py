@@ -12,7 +12,6 @@ from multiprocessing import get_context
 
 from sqlalchemy import Engine, text
 
-from jobs.apply_events import Kind, Received, apply_events
 from jobs.finalize_runs import finalize_due_runs, open_runs
 from jobs.sweep_streaks import sweep_streaks
 from models.database import open_engine
@@ -20,13 +19,14 @@ from models.rulebooks import Rulebooks
 from models.statements.standings import is_anyone_due
 from models.statements.ticks import read_last_runs
 from tests.benchmarks.harness import (
-    METRIC,
     PROCESSES,
     Figure,
     open_bench,
+    put_template,
     resident_megabytes,
     running,
     script,
+    tidy,
     wait_for,
 )
 from tests.benchmarks.live import (
@@ -59,7 +59,6 @@ rank_by = { metric = "lessons" }
 period = "week"
 segment_by = ["country"]
 """
-# A state does not name its user: that of one who did the same is everybody's.
 _CLONE = text(
     "insert into users (user_id, first_seen_at, stamp, state, due_at)"
     " select 'user-' || copy, first_seen_at, stamp, state, due_at"
@@ -101,17 +100,10 @@ def run(quick: bool) -> Iterator[Figure]:
 
 def _put_due(engine: Engine, count: int) -> None:
     """Put users there whose streaks are due at one instant, which is past."""
-    event = {
-        "user_id": "template",
-        "metric": METRIC,
-        "key": "one",
-        "occurred_at": ACTIVE_AT.isoformat(),
-    }
-    received = Received(kind=Kind.EVENT, raw=event, received_at=ACTIVE_AT)
-    apply_events(engine, Rulebooks(), [received], ACTIVE_AT)
+    put_template(engine, ACTIVE_AT)
     with engine.begin() as connection:
         connection.execute(_CLONE, {"count": count})
-    _vacuum(engine)
+    tidy(engine)
 
 
 def _end_streaks(count: int) -> float:
@@ -186,14 +178,8 @@ def _finalize(count: int) -> float:
         with bench.engine.begin() as connection:
             connection.execute(_SCORES, {"count": count})
             connection.execute(_COUNTRIES, {"count": count})
-        _vacuum(bench.engine)
+        tidy(bench.engine)
         began = time.perf_counter()
         later = now + timedelta(days=30)
         finalize_due_runs(bench.engine, rulebooks, bench.rankings, later)
         return time.perf_counter() - began
-
-
-def _vacuum(engine: Engine) -> None:
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("vacuum analyze"))
-        connection.execute(text("checkpoint"))

@@ -15,9 +15,10 @@ from jobs.compare_warehouse import compare_warehouse
 from jobs.finalize_runs import finalize_due_runs, open_runs
 from jobs.load_warehouse import load_warehouse
 from jobs.plan_emails import plan_emails
-from jobs.send_emails import ATTEMPTS_MAX, CLAIMED_FOR, pause_after
+from jobs.send_emails import ATTEMPTS_MAX, CLAIMED_FOR, Reply, pause_after
 from jobs.sweep_streaks import sweep_streaks
 from models import tables
+from models.emails.messages import write_message
 from models.rankings import Rankings
 from models.rulebooks import Rulebooks
 from models.rules.control import bucket_of
@@ -27,7 +28,7 @@ from models.statements import emails as statements
 from models.statements.emails import EmailState, PlannedEmail
 from models.warehouse.engine import Warehouse
 from tests.applying import opened, opened_rankings, put_events, put_program, put_users, read_table
-from tests.smtp import DROP, TAKE_AND_DROP, MailServer, mail_server
+from tests.smtp import DROP, STALL, TAKE_AND_DROP, MailServer, Passwords, mail_server
 from worker.mailing.mailer import Mailer
 from worker.mailing.smtp import SmtpServer
 from worker.settings import SecretUrl, Settings
@@ -514,9 +515,53 @@ def test_a_domain_may_have_any_letters(
     assert arrived == (["ann@xn--bcher-kva.example.org"] if state == "sent" else [])
 
 
-def test_a_password_goes_over_an_encrypted_connection_or_to_this_machine_alone() -> None:
-    with pytest.raises(OSError, match="refused"):
-        SmtpServer("smtp://user:secret@127.0.0.1:1").greet()
+MESSAGE = write_message(
+    sender="Parlons <hello@parlons.example.org>",
+    address="ann@example.org",
+    name=None,
+    key="ann",
+    subject="Hello",
+    html="<p>Hello</p>",
+    text="Hello",
+    unsubscribe_url="https://example.org",
+    now=NOON,
+)
+
+
+@pytest.mark.parametrize(
+    ("stage", "reply"), [("rcpt_replies", Reply.LATER), ("data_replies", Reply.UNKNOWN)]
+)
+def test_a_server_that_says_nothing_is_not_waited_for_without_end_s55(
+    stage: str, reply: Reply, server: MailServer
+) -> None:
+    sender = SmtpServer(server.url, seconds_max=0.3)
+    getattr(server, stage).append(STALL)
+    assert sender.deliver(MESSAGE).reply is reply
+    assert sender.deliver(MESSAGE).reply is Reply.TAKEN, "over a new connection"
+    sender.close()
+
+
+def test_who_is_let_in_with_a_password_s55() -> None:
+    passwords = Passwords(b"ann", b"s:cret@")
+    with mail_server(authenticator=passwords, auth_require_tls=False) as server:
+        right = SmtpServer(f"smtp://ann:s%3Acret%40@{server.address}")
+        assert right.deliver(MESSAGE).reply is Reply.TAKEN
+        right.close()
+        wrong = SmtpServer(f"smtp://ann:no@{server.address}").deliver(MESSAGE)
+        assert (wrong.reply, wrong.words[:3]) == (Reply.LATER, "535"), "it may be put right"
+
+
+def test_a_password_goes_in_clear_text_to_this_machine_alone() -> None:
+    """127.0.0.2 is this machine, too, but not by a name that says so."""
+    with mail_server(
+        host="127.0.0.2",
+        authenticator=Passwords(b"ann", b"secret"),
+        auth_require_tls=False,
+    ) as server:
+        delivery = SmtpServer(f"smtp://ann:secret@{server.address}").deliver(MESSAGE)
+        assert delivery.reply is Reply.LATER
+        assert "offers no encryption" in delivery.words
+        assert "secret" not in delivery.words
 
 
 def test_a_run_is_told_to_as_many_as_its_email_is_for_s43_s50(

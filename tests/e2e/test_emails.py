@@ -155,6 +155,9 @@ def test_operators_look_after_emails_s55(stack: Stack, server: MailServer) -> No
     assert stack.ask("email", "retry", "--state", "failed") == {"emails": 1}
     wait_until(lambda: states(stack) == {"sent": 2}, deadline_seconds=60)
     assert stack.run("email", "retry").returncode == 2
+    stack.ask("email", "choose", "user-2", "--unwanted")
+    track(stack, 3)
+    wait_until(lambda: states(stack) == {"sent": 2, "cancelled": 1}, deadline_seconds=60)
     taken = stack.ask("email", "send-test", "me@example.org", "reminder")
     assert taken == {"emails": {"reminder": ["taken", "250 OK"]}}
     assert server.received[-1].recipient == "me@example.org"

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from ssl import PROTOCOL_TLS_SERVER, SSLContext
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+import trustme
 from sqlalchemy import Engine
 
 from jobs.compare_warehouse import compare_warehouse
@@ -611,3 +614,43 @@ def test_what_became_of_emails_is_in_the_warehouse_s60_s61(
     assert load() == {"sent": 1}, "it is taken back"
     send(mailer, NOON)
     assert load() == {"sent": 2}
+
+
+@pytest.fixture
+def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
+    """An authority for certificates that this process trusts."""
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    return ca
+
+
+def server_context(authority: trustme.CA, name: str) -> SSLContext:
+    context = SSLContext(PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(context)
+    return context
+
+
+def test_a_connection_is_encrypted_where_the_server_offers_it_s55(authority: trustme.CA) -> None:
+    context = server_context(authority, "127.0.0.1")
+    passwords = Passwords(b"ann", b"secret")
+    with mail_server(tls_context=context, authenticator=passwords) as server:
+        sender = SmtpServer(f"smtp://ann:secret@{server.address}")
+        assert sender.deliver(MESSAGE).reply is Reply.TAKEN
+        assert sender.greet().endswith(", encrypted")
+        sender.close()
+
+
+def test_a_connection_is_encrypted_from_the_start_with_smtps_s55(authority: trustme.CA) -> None:
+    with mail_server(ssl_context=server_context(authority, "127.0.0.1")) as server:
+        sender = SmtpServer(server.url.replace("smtp://", "smtps://"))
+        assert sender.deliver(MESSAGE).reply is Reply.TAKEN
+        sender.close()
+
+
+def test_nothing_is_sent_to_a_server_that_cannot_prove_its_name_s55(authority: trustme.CA) -> None:
+    context = server_context(authority, "elsewhere.example.org")
+    with mail_server(tls_context=context) as server:
+        delivery = SmtpServer(server.url).deliver(MESSAGE)
+        assert (delivery.reply, "certificate" in delivery.words) == (Reply.LATER, True)
+        assert server.received == []

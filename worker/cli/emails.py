@@ -28,7 +28,7 @@ from worker.cli.console import (
     print_json,
     when,
 )
-from worker.cli.orders import Reason
+from worker.cli.orders import Reason, UserId
 from worker.clock import utc_now
 from worker.previewing.previews import Preview, previewed_names, render_preview
 from worker.previewing.server import Previews, serving_previews, watched_files
@@ -143,6 +143,25 @@ def cancel(
         print_json({"emails": done})
     else:
         out.print(f"{done} emails will not be sent")
+
+
+@app.command()
+def choose(
+    user_id: UserId,
+    wanted: Annotated[bool, typer.Option("--wanted/--unwanted", help="What the user wants.")],
+    email: Annotated[
+        str | None, typer.Option(help="An email by its name; without it, all of them.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Keep whether a user wants emails, as the page does whose link is in each."""
+    name = email or statements.ALL_EMAILS
+    with open_console_runtime() as runtime, runtime.engine.begin() as connection:
+        statements.choose(connection, user_id, name, wanted, utc_now())
+    if as_json:
+        print_json({"user_id": user_id, "email": email, "wanted": wanted})
+    else:
+        out.print(f"{user_id} {'wants' if wanted else 'does not want'} {email or 'emails'}")
 
 
 @app.command("send-test")

@@ -41,9 +41,9 @@ INTRODUCTION = """\
 
 <!-- Made by `.venv/bin/python -m tests.benchmarks --docs`. -->
 
-What `make bench` measured: {machine}. Everything ran on that one machine at once: the embedded
-Postgres and Valkey with the settings that `streakline up` gives them (`fsync` and synchronous
-commit on), the workers and the measuring process.
+What `make bench` measured; each section says when, on what. Everything ran on that one machine at
+once: the embedded Postgres and Valkey with the settings that `streakline up` gives them (`fsync`
+and synchronous commit on), the workers and the measuring process.
 
 The program has one metric, a daily streak, a trigger that awards points for every event, and two
 leaderboards (by metric and by points). So each event makes a row in the ledger of events and one in
@@ -137,11 +137,28 @@ def write_json(results: Results) -> Path:
 
 
 def write_page(results: Results) -> Path:
-    """Write the page of the documentation; return the file."""
-    parts = [INTRODUCTION.format(machine=describe_machine())]
-    parts += [_section(TITLES[name], figures) for name, figures in results.items()]
-    PAGE.write_text("\n".join([*parts, READING]))
+    """Write the page of the documentation; return the file.
+
+    What was not measured now stays on it as it was, each section with its date and machine.
+    """
+    before = _read_sections(PAGE.read_text("utf-8")) if PAGE.exists() else {}
+    parts = [INTRODUCTION]
+    for name, title in TITLES.items():
+        if name in results:
+            parts.append(_section(title, results[name]))
+        elif title in before:
+            parts.append(before[title])
+    PAGE.write_text("\n".join([*parts, READING]), encoding="utf-8")
     return PAGE
+
+
+def _read_sections(page: str) -> dict[str, str]:
+    """Return the sections of the page by their titles."""
+    found = {}
+    for part in page.split("\n## ")[1:]:
+        title, _, rest = part.partition("\n")
+        found[title] = f"## {title}\n{rest.rstrip()}\n"
+    return found
 
 
 def shown(value: float) -> str:
@@ -156,7 +173,14 @@ def shown(value: float) -> str:
 
 
 def _section(title: str, figures: Sequence[Figure]) -> str:
-    lines = [f"## {title}", "", "| what | value | unit | goal | |", "|---|---:|---|---:|---|"]
+    lines = [
+        f"## {title}",
+        "",
+        f"{describe_machine()}.",
+        "",
+        "| what | value | unit | goal | |",
+        "|---|---:|---|---:|---|",
+    ]
     lines += [
         f"| {each.name} | **{shown(each.value)}** | {each.unit} | {each.goal} | {each.note} |"
         for each in figures

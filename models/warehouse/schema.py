@@ -98,7 +98,7 @@ def _corrected(
         engine="VersionedCollapsingMergeTree(sign, version)",
         order_by=order_by,
         partition_by=partition_by,
-        codecs={"version": "Delta, ZSTD(1)", **(codecs or {})},
+        codecs={"version": _CROPPED, **(codecs or {})},
     )
 
 
@@ -123,8 +123,11 @@ def _rollup(
     )
 
 
-_TIMES = "Delta, ZSTD(1)"
-_IDS = "ZSTD(1)"
+_CROPPED = "T64, ZSTD(1)"
+"""Of instants and small numbers the upper bits are all the same in a part: they are left out."""
+_SERIAL = "Delta, ZSTD(1)"
+"""Numbers that mostly ascend in the order of the table."""
+_PLAIN = "ZSTD(1)"
 
 TABLES = (
     WarehouseTable(
@@ -137,7 +140,7 @@ TABLES = (
         },
         engine="MergeTree",
         order_by="number",
-        codecs={"user_id": _IDS, "number": _TIMES, "first_seen_at": _TIMES},
+        codecs={"user_id": _PLAIN, "number": _SERIAL, "first_seen_at": _CROPPED},
     ),
     WarehouseTable(
         name="events",
@@ -158,15 +161,15 @@ TABLES = (
         partition_by="toYear(local_date)",
         order_by="(metric, local_date, user_id)",
         codecs={
-            "user_id": _IDS,
-            "number": _IDS,
-            "key": _IDS,
-            "value": _IDS,
-            "attributes": _IDS,
-            "occurred_at": _TIMES,
-            "received_at": _TIMES,
-            "applied_at": _TIMES,
-            "program_version": _IDS,
+            "user_id": _PLAIN,
+            "number": _SERIAL,
+            "key": _PLAIN,
+            "value": _PLAIN,
+            "attributes": _PLAIN,
+            "occurred_at": _CROPPED,
+            "received_at": _CROPPED,
+            "applied_at": _CROPPED,
+            "program_version": _PLAIN,
         },
     ),
     _corrected(
@@ -181,7 +184,12 @@ TABLES = (
         },
         partition_by="toYear(ended_on)",
         order_by="(streak, ended_on, user_id, started_on, decided_at)",
-        codecs={"user_id": _IDS, "started_on": _IDS, "length": _IDS, "decided_at": _TIMES},
+        codecs={
+            "user_id": _PLAIN,
+            "started_on": _CROPPED,
+            "length": _CROPPED,
+            "decided_at": _CROPPED,
+        },
     ),
     _corrected(
         "point_entries",
@@ -202,14 +210,14 @@ TABLES = (
         partition_by="toYear(occurred_at)",
         order_by="(points, toDate32(occurred_at), user_id, decided_at, number)",
         codecs={
-            "user_id": _IDS,
-            "since": _IDS,
-            "cause": _IDS,
-            "amount": _IDS,
-            "base": _IDS,
-            "clipped": _IDS,
-            "occurred_at": _TIMES,
-            "decided_at": _TIMES,
+            "user_id": _PLAIN,
+            "since": _PLAIN,
+            "cause": _PLAIN,
+            "amount": _PLAIN,
+            "base": _PLAIN,
+            "clipped": _PLAIN,
+            "occurred_at": _CROPPED,
+            "decided_at": _CROPPED,
         },
     ),
     _corrected(
@@ -223,7 +231,7 @@ TABLES = (
             "decided_at": INSTANT,
         },
         order_by="(key, user_id)",
-        codecs={"user_id": _IDS, "completed_at": _TIMES, "decided_at": _TIMES},
+        codecs={"user_id": _PLAIN, "completed_at": _CROPPED, "decided_at": _CROPPED},
     ),
     _corrected(
         "notices",
@@ -237,7 +245,7 @@ TABLES = (
         },
         partition_by="toYear(at)",
         order_by="(kind, toDate32(at), user_id, cause)",
-        codecs={"user_id": _IDS, "cause": _IDS, "body": _IDS, "at": _TIMES},
+        codecs={"user_id": _PLAIN, "cause": _PLAIN, "body": _PLAIN, "at": _CROPPED},
     ),
     _corrected(
         "final_standings",
@@ -252,7 +260,7 @@ TABLES = (
             "reached_at": INSTANT,
         },
         order_by="(leaderboard, since, run, segment, rank)",
-        codecs={"user_id": _IDS, "score": _IDS, "rank": _TIMES, "reached_at": _IDS},
+        codecs={"user_id": _PLAIN, "score": _PLAIN, "rank": _SERIAL, "reached_at": _PLAIN},
     ),
     _corrected(
         "emails",
@@ -268,7 +276,7 @@ TABLES = (
         },
         partition_by="toYear(settled_at)",
         order_by="(name, toDate32(settled_at), user_id, cause)",
-        codecs={"user_id": _IDS, "cause": _IDS, "planned_at": _TIMES, "settled_at": _TIMES},
+        codecs={"user_id": _PLAIN, "cause": _PLAIN, "planned_at": _CROPPED, "settled_at": _CROPPED},
     ),
     WarehouseTable(
         name="rank_history",
@@ -288,7 +296,7 @@ TABLES = (
         partition_by="toYYYYMM(day)",
         order_by="(leaderboard, user_id, day, run, segment)",
         ttl=f"toDate(day) + interval {RANKS_KEPT_DAYS} day",
-        codecs={"user_id": _IDS, "rank": _IDS, "score": _IDS, "taken_at": _IDS},
+        codecs={"user_id": _PLAIN, "rank": _PLAIN, "score": _PLAIN, "taken_at": _PLAIN},
     ),
     WarehouseTable(
         name="snapshots",

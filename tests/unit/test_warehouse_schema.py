@@ -14,7 +14,7 @@ def test_a_table_drops_what_is_sent_twice() -> None:
     assert statement == (
         "create table if not exists users (user_id String codec(ZSTD(1)),"
         " number UInt32 codec(Delta, ZSTD(1)), bucket UInt16,"
-        " first_seen_at DateTime64(6, 'UTC') codec(Delta, ZSTD(1)))"
+        " first_seen_at DateTime64(6, 'UTC') codec(T64, ZSTD(1)))"
         " engine = MergeTree() order by number"
         " settings non_replicated_deduplication_window = 10000"
     )

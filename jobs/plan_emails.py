@@ -21,6 +21,8 @@ from models.statements import emails as statements
 from models.statements import users as user_statements
 from models.statements.emails import PlannedEmail
 
+DONE = 2**62
+"""More than there are users: all were looked at."""
 NOTICES_PER_TRANSACTION = 2_000
 USERS_PER_TRANSACTION = 2_000
 
@@ -30,13 +32,24 @@ def plan_emails(engine: Engine, rulebooks: Rulebooks, now: datetime) -> Iterator
 
     Between two parts the caller may stop. Raises NoProgram.
     """
-    for plan in (_plan_told, _plan_due):
+    for plan in (_follow_program, _plan_told, _plan_due):
         while True:
             with engine.begin() as connection:
                 found = plan(connection, rulebooks.current(connection), now)
             if found is None:
                 break
             yield found
+
+
+def _follow_program(connection: Connection, rules: Rules, now: datetime) -> int | None:
+    """Let everyone be looked at once by rules that are new: what states say is by the old ones."""
+    reader = f"mailing:{rules.latest.mailing.digest}"
+    position = statements.lock_cursor(connection, reader)
+    if position == DONE or not any(rules.latest.mailing.timed):
+        return None
+    last = user_statements.look_at_mail(connection, now, position, USERS_PER_TRANSACTION)
+    statements.move_cursor(connection, reader, DONE if last is None else last)
+    return None if last is None else 0
 
 
 def _plan_told(connection: Connection, rules: Rules, now: datetime) -> int | None:

@@ -311,9 +311,9 @@ emails = Table(
 cursors = Table(
     "cursors",
     metadata,
-    # who reads what transactions wrote, and below which one all has been read
+    # who goes through something in order, and how far that has come
     Column("reader", ID, primary_key=True),
-    Column("txid", BigInteger, nullable=False),
+    Column("position", BigInteger, nullable=False),
 )
 
 email_choices = Table(

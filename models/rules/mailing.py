@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from hashlib import blake2b
 from typing import Any
 
 from models.rules.calendar import ONE_DAY, day_start, first_shown, local_date
@@ -88,6 +89,12 @@ class Mailing:
     rules: Sequence[EmailRule] = ()
     window: SendWindow | None = None
     percent: Decimal = Decimal(0)
+
+    @property
+    def digest(self) -> str:
+        """What tells these rules from others, as far as time makes emails due by them."""
+        content = repr([*self.timed, self.window])
+        return blake2b(content.encode(), digest_size=8).hexdigest()
 
     @property
     def timed(self) -> Iterator[EmailRule]:

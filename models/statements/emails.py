@@ -160,9 +160,15 @@ _ADD = (
     .on_conflict_do_nothing(index_elements=["user_id", "name", "cause"])
     .returning(emails.c.email_id)
 )
-_LOCK_CURSOR = select(cursors.c.txid).where(cursors.c.reader == READER).with_for_update()
-_BEGIN_CURSOR = insert(cursors).values(reader=READER, txid=0).on_conflict_do_nothing()
-_MOVE_CURSOR = update(cursors).where(cursors.c.reader == READER).values(txid=bindparam("to_txid"))
+_LOCK_CURSOR = (
+    select(cursors.c.position).where(cursors.c.reader == bindparam("reader")).with_for_update()
+)
+_BEGIN_CURSOR = insert(cursors).values(position=0).on_conflict_do_nothing()
+_MOVE_CURSOR = (
+    update(cursors)
+    .where(cursors.c.reader == bindparam("of_reader"))
+    .values(position=bindparam("to_position"))
+)
 _next = (
     select(notices.c.txid)
     .where(notices.c.txid >= bindparam("from_txid"), notices.c.txid < bindparam("to_txid"))
@@ -322,21 +328,33 @@ def add_emails(connection: Connection, planned: Iterable[PlannedEmail], now: dat
     return len(found.all())
 
 
+def lock_cursor(connection: Connection, reader: str) -> int:
+    """Return how far a reader has come, from 0; others who ask wait for the transaction's end."""
+    asked = {"reader": reader}
+    found = connection.execute(_LOCK_CURSOR, asked).scalar()
+    if found is None:
+        connection.execute(_BEGIN_CURSOR, asked)
+        found = connection.execute(_LOCK_CURSOR, asked).scalar_one()
+    return int(found)
+
+
+def move_cursor(connection: Connection, reader: str, position: int) -> None:
+    """Keep how far a reader has come."""
+    connection.execute(_MOVE_CURSOR, {"of_reader": reader, "to_position": position})
+
+
 def take_told(connection: Connection, limit: int) -> list[tuple[str, Notice]] | None:
     """Return the next notices that are to be told, with their users; None where there are no more.
 
     They are taken once the transaction is committed. Others who ask wait for its end.
     """
-    start = connection.execute(_LOCK_CURSOR).scalar()
-    if start is None:
-        connection.execute(_BEGIN_CURSOR)
-        start = connection.execute(_LOCK_CURSOR).scalar_one()
+    start = lock_cursor(connection, READER)
     asked = {"from_txid": start, "to_txid": read_horizon(connection), "limit": limit}
     last = connection.execute(_LAST_TXID, asked).scalar_one()
     if last is None:
         return None
     rows = connection.execute(_TOLD, {"from_txid": start, "last_txid": last}).all()
-    connection.execute(_MOVE_CURSOR, {"to_txid": last + 1})
+    move_cursor(connection, READER, last + 1)
     return [
         (row.user_id, Notice(NoticeKind(row.kind), row.cause, row.at, row.body, row.decided_at))
         for row in rows

@@ -88,6 +88,13 @@ _PUT_MAIL_AT = (
     update(users).values(mail_at=_mail.c.new_mail_at).where(users.c.user_id == _mail.c.of_user)
 )
 
+_LOOK_AT_MAIL = (
+    update(users)
+    .values(mail_at=func.least(users.c.mail_at, bindparam("now", type_=INSTANT)))
+    .where(users.c.number > bindparam("first"), users.c.number <= bindparam("last"))
+)
+_LATEST_NUMBER = select(func.max(users.c.number))
+
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(UserState)
 
@@ -174,6 +181,17 @@ def put_states(connection: Connection, users: Users, user_ids: Iterable[str], ru
         for state in (users.states[user_id],)
     )
     connection.execute(_PUT_STATES, arrays(_PUT_COLUMNS, rows) | {"new_stamp": rules.stamp})
+
+
+def look_at_mail(connection: Connection, now: datetime, first: int, limit: int) -> int | None:
+    """Let emails be looked at by `now` of users whose numbers follow one; return the last number.
+
+    None where there are no more.
+    """
+    asked = {"now": now, "first": first, "last": first + limit}
+    connection.execute(_LOOK_AT_MAIL, asked)
+    latest = connection.execute(_LATEST_NUMBER).scalar()
+    return None if latest is None or latest <= first + limit else first + limit
 
 
 def put_mail_at(connection: Connection, instants: Mapping[str, datetime | None]) -> None:

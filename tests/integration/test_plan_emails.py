@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
+from jobs import plan_emails as module
 from jobs.plan_emails import plan_emails
 from jobs.sweep_streaks import sweep_streaks
 from models import tables
@@ -182,6 +183,20 @@ def test_two_that_plan_at_once_plan_each_email_once_s53(database_url: str, engin
         thread.join()
     assert sum(found) + plan(engine, NOON + timedelta(days=2, hours=8)) == 900
     assert len(planned(engine)) == 900
+
+
+def test_an_email_that_is_new_in_the_program_reaches_those_who_are_there_s36(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "USERS_PER_TRANSACTION", 2)
+    put_program(engine, PROGRAM.format(app="").partition("[emails]")[0], NOON)
+    for user in ("ann", "bob", "cid", "dan", "eve"):
+        learn(engine, user, NOON)
+    evening = NOON + timedelta(days=1, hours=8)
+    assert plan(engine, evening) == 0
+    put_program(engine, PROGRAM.format(app=""), evening)
+    assert plan(engine, evening) == 5
+    assert plan(engine, evening) == 0
 
 
 def test_what_waits_is_counted(engine: Engine) -> None:

@@ -56,7 +56,7 @@ def upgrade() -> None:
     op.create_table(
         "cursors",
         sa.Column("reader", ID, nullable=False),
-        sa.Column("txid", sa.BigInteger(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("reader", name=op.f("pk_cursors")),
     )
     op.create_table(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from dramatiq import Broker, Consumer, MessageProxy, Middleware
@@ -72,9 +72,10 @@ end
 class GatheringBroker(RedisBroker):
     """Dramatiq's, with consumers of our own.
 
-    When its connection is cut Dramatiq drops the delayed messages that a consumer holds in memory;
-    in Redis they are still this worker's, so nobody would run them while it lives. Here a delay
-    queue's consumer that starts anew forgets no message.
+    When a connection is cut Dramatiq forgets the messages whose fetch was answered into it, and the
+    delayed ones that a consumer holds in memory; in Redis they are still this worker's, so nobody
+    would run them while it lives. Here a consumer that starts anew gives back what Redis says is
+    held and no thread has.
 
     `begun` tells how many of a queue's messages are done in part. They make room for others.
     """
@@ -84,16 +85,21 @@ class GatheringBroker(RedisBroker):
         self._acknowledge = self.client.register_script(_ACKNOWLEDGE)
         self._done: dict[str, deque[str]] = defaultdict(deque)
         self.begun: dict[str, Callable[[], int]] = {}
+        self.handed: dict[str, set[str]] = defaultdict(set)
+        """The ids in Redis of the messages that threads have, by queue."""
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
         if queue_name in self.delay_queues:
-            # One thread alone consumes a queue, and it has just begun: it can hold nothing.
-            try:
-                self.acknowledge(queue_name)
-                for message_id in self.client.smembers(self._held(queue_name)):
-                    self.do_requeue(queue_name, message_id)
-            except RedisConnectionError as error:
-                raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call] # as above
+            # What was delayed waited in the memory of the consumer before this one.
+            self.handed[queue_name].clear()
+        # One thread alone consumes a queue, and it has just begun: what it had fetched is gone.
+        try:
+            self.acknowledge(queue_name)
+            held = {_text(one) for one in self.client.smembers(self._held(queue_name))}
+            for message_id in held - self.handed[queue_name]:
+                self.do_requeue(queue_name, message_id)
+        except RedisConnectionError as error:
+            raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call] # as above
         return _GatheringConsumer(self, queue_name, prefetch, timeout)
 
     def done(self, queue_name: str, message_id: str) -> None:
@@ -139,8 +145,22 @@ class _GatheringConsumer(_RedisConsumer):
         return held - self._begun()
 
     def ack(self, message: MessageProxy) -> None:
+        self._take_back(message)
         self.broker.done(self.queue_name, message.options["redis_message_id"])
         self.queued_message_ids.discard(message.message_id)
+
+    def nack(self, message: MessageProxy) -> None:
+        self._take_back(message)
+        super().nack(message)  # type: ignore[no-untyped-call] # as above
+
+    def requeue(self, messages: Iterable[MessageProxy]) -> None:
+        given_back = list(messages)
+        for message in given_back:
+            self._take_back(message)
+        super().requeue(given_back)  # type: ignore[no-untyped-call] # as above
+
+    def _take_back(self, message: MessageProxy) -> None:
+        self.broker.handed[self.queue_name].discard(message.options["redis_message_id"])
 
     def __next__(self) -> MessageProxy | None:
         if not self.message_cache:
@@ -148,6 +168,7 @@ class _GatheringConsumer(_RedisConsumer):
             self._wait_for_room()
         message: MessageProxy | None = super().__next__()  # type: ignore[no-untyped-call] # as above
         if message is not None:
+            self.broker.handed[self.queue_name].add(message.options["redis_message_id"])
             self._hold_few_events(message)
         return message
 
@@ -182,3 +203,7 @@ class _GatheringConsumer(_RedisConsumer):
             if time.monotonic() > began + seconds_max:
                 return
             time.sleep(ROOM_POLL_SECONDS)
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

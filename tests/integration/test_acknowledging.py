@@ -118,3 +118,35 @@ def test_a_message_that_another_worker_was_given_meanwhile_stays_with_it(
     worker.consumer.close()
     assert worker.unacknowledged() == 1
     other.client.close()
+
+
+def test_messages_whose_fetch_was_never_answered_run_while_the_worker_lives(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis has given them to this worker, and the connection breaks before it says so.
+
+    Dramatiq leaves them there until the worker dies. What threads have stays with them.
+    """
+    worker.send(6)
+    [running] = worker.take(1)
+    fetch = worker.broker.do_fetch
+
+    def lose_reply(queue: str, *args: Any) -> Any:
+        fetch(queue, *args)
+        raise RedisConnectionError("the reply was lost")
+
+    worker.consumer.message_cache.clear()  # fetched with the first, and gone with the consumer
+    with monkeypatch.context() as losing:
+        losing.setitem(worker.broker.__dict__, "do_fetch", lose_reply)
+        worker.consumer.prefetch = PREFETCH
+        with pytest.raises(ConnectionClosed):
+            next(worker.consumer)
+    worker.consumer = worker.consume()
+    found = []
+    while (message := next(worker.consumer)) is not None:
+        found.append(message.args[0])
+        worker.consumer.ack(message)
+    assert sorted(found) == [1, 2, 3, 4, 5], "all but the one that runs"
+    worker.consumer.ack(running)
+    assert next(worker.consumer) is None
+    assert worker.unacknowledged() == 0

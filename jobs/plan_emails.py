@@ -19,7 +19,9 @@ from models.rules.rulebook import Rules
 from models.rules.state import UserState
 from models.statements import emails as statements
 from models.statements import users as user_statements
+from models.statements.cursors import lock_cursor, move_cursor
 from models.statements.emails import PlannedEmail
+from models.statements.notices import take_told
 
 DONE = 2**62
 """More than there are users: all were looked at."""
@@ -44,16 +46,16 @@ def plan_emails(engine: Engine, rulebooks: Rulebooks, now: datetime) -> Iterator
 def _follow_program(connection: Connection, rules: Rules, now: datetime) -> int | None:
     """Let everyone be looked at once by rules that are new: what states say is by the old ones."""
     reader = f"mailing:{rules.latest.mailing.digest}"
-    position = statements.lock_cursor(connection, reader)
+    position = lock_cursor(connection, reader)
     if position == DONE or not any(rules.latest.mailing.timed):
         return None
     last = user_statements.look_at_mail(connection, now, position, USERS_PER_TRANSACTION)
-    statements.move_cursor(connection, reader, DONE if last is None else last)
+    move_cursor(connection, reader, DONE if last is None else last)
     return None if last is None else 0
 
 
 def _plan_told(connection: Connection, rules: Rules, now: datetime) -> int | None:
-    told = statements.take_told(connection, NOTICES_PER_TRANSACTION)
+    told = take_told(connection, NOTICES_PER_TRANSACTION)
     if told is None:
         return None
     wanted = {rule.kind.value for rule in rules.latest.mailing.rules}

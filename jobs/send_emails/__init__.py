@@ -25,7 +25,8 @@ from models.rulebooks import Rulebooks
 from models.rules.rulebook import Rules
 from models.statements import emails as statements
 from models.statements import users as user_statements
-from models.statements.emails import EmailState, Recipient, Settled, StoredEmail
+from models.statements.emails import EmailState, Settled, StoredEmail
+from models.statements.recipients import Recipient, mark_refused, read_recipients
 from models.statements.users import Users
 
 EMAILS_PER_CLAIM = 20
@@ -111,7 +112,7 @@ def send_emails(
         with engine.begin() as connection:
             statements.settle(connection, settled, now())
             if refused:
-                statements.mark_refused(connection, refused, now())
+                mark_refused(connection, refused, now())
         yield settled
 
 
@@ -131,7 +132,7 @@ def _prepare(
     rules = rulebooks.current(connection)
     user_ids = {one.user_id for one in claimed}
     users = user_statements.read_users(connection, user_ids, rules.stamp)
-    recipients = statements.read_recipients(connection, user_ids)
+    recipients = read_recipients(connection, user_ids)
     verdicts = judge(connection, rules, claimed, users, recipients, now)
     settled = [_settle_verdict(one, found) for one in claimed if (found := verdicts[one.email_id])]
     wanted = [one for one in claimed if verdicts[one.email_id] is None]

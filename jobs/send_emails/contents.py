@@ -29,7 +29,8 @@ from models.rules.streaks import Life, Reading, StreakRule, is_active, read
 from models.statements import contents as statements
 from models.statements import standings as standing_statements
 from models.statements.contents import Dates, DayValue, Times
-from models.statements.emails import Recipient, StoredEmail
+from models.statements.emails import StoredEmail
+from models.statements.recipients import Recipient
 from models.statements.users import Users
 
 PERIODS_SHOWN = 14

@@ -16,9 +16,10 @@ from models.rules.mailing import EmailKind, EmailRule
 from models.rules.periods import last_date, period_of, previous_period
 from models.rules.rulebook import Rules
 from models.rules.state import UserState
-from models.statements import emails as statements
 from models.statements import users as user_statements
 from models.statements.emails import EmailState, StoredEmail
+from models.statements.notices import read_notices
+from models.statements.recipients import read_recipients
 
 
 class NothingToTell(LookupError):
@@ -65,7 +66,7 @@ def preview_email(
         planned_at=now,
         settled_at=None,
     )
-    recipients = statements.read_recipients(connection, [user_id])
+    recipients = read_recipients(connection, [user_id])
     made = gather(
         connection, rules, renderer.program, [email], users, recipients, unsubscribe_url, now
     )
@@ -100,5 +101,5 @@ def _body(
             days = max(1, (local_date(now, tz) - active_on) // ONE_DAY)
             return {"days": days, "last_active_on": active_on.isoformat()}
         case _:
-            told = statements.read_notices(connection, user_id, rule.kind.value)
+            told = read_notices(connection, user_id, rule.kind.value)
             return next((body for body in told if rule.tells(rule.kind.value, body)), None)

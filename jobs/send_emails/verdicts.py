@@ -13,7 +13,9 @@ from models.rules.due_mail import deadline
 from models.rules.mailing import EmailKind, place
 from models.rules.rulebook import Rules
 from models.rules.state import UserState
-from models.statements.emails import Recipient, StoredEmail, read_still_told
+from models.statements.emails import StoredEmail
+from models.statements.notices import read_still_told
+from models.statements.recipients import Recipient
 from models.statements.users import Users
 
 TOLD_KINDS = frozenset(

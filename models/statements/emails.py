@@ -1,4 +1,4 @@
-"""Emails: planned once for each cause, sent when they are due, kept with what came of them."""
+"""Emails: planned once for each cause, claimed when they are due, kept with what came of them."""
 
 from __future__ import annotations
 
@@ -27,28 +27,15 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.types import TypeEngine
 
 from models.rules.due_mail import DueEmail
-from models.rules.effects import Notice, NoticeKind
-from models.statements.loads import read_horizon
-from models.statements.rows import JsonText, arrays, given, one_of, upsert_given
+from models.statements.recipients import forgive
+from models.statements.rows import JsonText, arrays, given, one_of
 from models.tables import (
     ID,
     INSTANT,
     THIS_TRANSACTION,
-    cursors,
-    email_choices,
     emails,
-    notices,
-    refused_addresses,
-    signing_keys,
     user_fields,
 )
-
-NOTICES_MAX = 100
-"""Of one kind that are looked at for a preview."""
-READER = "emails"
-"""Whose cursor it is that goes through the notices."""
-ALL_EMAILS = ""
-"""What a choice names that is about all of them."""
 
 
 class EmailState(StrEnum):
@@ -101,19 +88,6 @@ class StoredEmail:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipient:
-    """What is known of who is to get an email: fields as they were told, and choices."""
-
-    fields: Mapping[str, str]
-    refused: str | None
-    unwanted: frozenset[str]
-
-    def wants(self, name: str) -> bool:
-        """Tell whether no choice of the user's is against it."""
-        return self.unwanted.isdisjoint((name, ALL_EMAILS))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
     """What came of an attempt. With `state` planned it is tried again at `send_at`."""
 
@@ -159,35 +133,6 @@ _ADD = (
     )
     .on_conflict_do_nothing(index_elements=["user_id", "name", "cause"])
     .returning(emails.c.email_id)
-)
-_LOCK_CURSOR = (
-    select(cursors.c.position).where(cursors.c.reader == bindparam("reader")).with_for_update()
-)
-_BEGIN_CURSOR = insert(cursors).values(position=0).on_conflict_do_nothing()
-_MOVE_CURSOR = (
-    update(cursors)
-    .where(cursors.c.reader == bindparam("of_reader"))
-    .values(position=bindparam("to_position"))
-)
-_next = (
-    select(notices.c.txid)
-    .where(notices.c.txid >= bindparam("from_txid"), notices.c.txid < bindparam("to_txid"))
-    .order_by(notices.c.txid)
-    .limit(bindparam("limit"))
-    .subquery()
-)
-_LAST_TXID = select(func.max(_next.c.txid))
-_TOLD = select(
-    notices.c.user_id,
-    notices.c.kind,
-    notices.c.cause,
-    notices.c.at,
-    notices.c.body,
-    notices.c.decided_at,
-).where(
-    notices.c.txid >= bindparam("from_txid"),
-    notices.c.txid <= bindparam("last_txid"),
-    ~notices.c.silent,
 )
 _due = (
     select(emails.c.email_id)
@@ -242,26 +187,6 @@ _SETTLE = (
         txid=case((_settled.c.new_state.in_(_SETTLED_STATES), THIS_TRANSACTION)),
     )
 )
-_FIELDS = select(user_fields.c.user_id, user_fields.c.field, user_fields.c.value).where(
-    one_of(user_fields.c.user_id, "user_ids")
-)
-_REFUSED = select(refused_addresses).where(one_of(refused_addresses.c.address, "addresses"))
-_UNWANTED = select(email_choices.c.user_id, email_choices.c.name).where(
-    one_of(email_choices.c.user_id, "user_ids"), ~email_choices.c.wanted
-)
-_NOTICE_KEY: dict[str, TypeEngine[Any]] = {"user_id": ID, "kind": ID, "cause": ID}
-_asked = given("asked", **_NOTICE_KEY)
-_STILL_TOLD = select(_asked.c.user_id, _asked.c.kind, _asked.c.cause).where(
-    exists().where(*[notices.c[name] == _asked.c[name] for name in _NOTICE_KEY])
-)
-_NOTICES_OF = (
-    select(notices.c.body)
-    .where(notices.c.user_id == bindparam("user_id"), notices.c.kind == bindparam("kind"))
-    .order_by(notices.c.at.desc(), notices.c.cause)
-    .limit(NOTICES_MAX)
-)
-_MARK_REFUSED = upsert_given(refused_addresses, "address", "reply", "refused_at")
-_CHOOSE = upsert_given(email_choices, "user_id", "name", "wanted", "chosen_at")
 _COUNTS = select(emails.c.state, func.count()).group_by(emails.c.state)
 _COUNT_DUE = select(func.count()).where(
     emails.c.state.in_([EmailState.PLANNED, EmailState.SENDING]),
@@ -293,7 +218,6 @@ _RETRY = (
     )
     .returning(emails.c.email_id, emails.c.address)
 )
-_FORGIVE = refused_addresses.delete().where(one_of(refused_addresses.c.address, "addresses"))
 _CANCEL = (
     update(emails)
     .where(one_of(emails.c.email_id, "email_ids"), emails.c.state == EmailState.PLANNED)
@@ -305,8 +229,6 @@ _CANCEL = (
     )
     .returning(emails.c.email_id)
 )
-_ADD_KEY = insert(signing_keys).on_conflict_do_nothing()
-_KEY = select(signing_keys.c.key).where(signing_keys.c.purpose == bindparam("purpose"))
 
 
 def add_emails(connection: Connection, planned: Iterable[PlannedEmail], now: datetime) -> int:
@@ -326,39 +248,6 @@ def add_emails(connection: Connection, planned: Iterable[PlannedEmail], now: dat
     )
     found = connection.execute(_ADD, arrays(tuple(_PLANNED_COLUMNS), rows) | {"now": now})
     return len(found.all())
-
-
-def lock_cursor(connection: Connection, reader: str) -> int:
-    """Return how far a reader has come, from 0; others who ask wait for the transaction's end."""
-    asked = {"reader": reader}
-    found = connection.execute(_LOCK_CURSOR, asked).scalar()
-    if found is None:
-        connection.execute(_BEGIN_CURSOR, asked)
-        found = connection.execute(_LOCK_CURSOR, asked).scalar_one()
-    return int(found)
-
-
-def move_cursor(connection: Connection, reader: str, position: int) -> None:
-    """Keep how far a reader has come."""
-    connection.execute(_MOVE_CURSOR, {"of_reader": reader, "to_position": position})
-
-
-def take_told(connection: Connection, limit: int) -> list[tuple[str, Notice]] | None:
-    """Return the next notices that are to be told, with their users; None where there are no more.
-
-    They are taken once the transaction is committed. Others who ask wait for its end.
-    """
-    start = lock_cursor(connection, READER)
-    asked = {"from_txid": start, "to_txid": read_horizon(connection), "limit": limit}
-    last = connection.execute(_LAST_TXID, asked).scalar_one()
-    if last is None:
-        return None
-    rows = connection.execute(_TOLD, {"from_txid": start, "last_txid": last}).all()
-    move_cursor(connection, READER, last + 1)
-    return [
-        (row.user_id, Notice(NoticeKind(row.kind), row.cause, row.at, row.body, row.decided_at))
-        for row in rows
-    ]
 
 
 def claim(connection: Connection, now: datetime, until: datetime, limit: int) -> list[StoredEmail]:
@@ -397,54 +286,6 @@ def settle_left_behind(
     return len(connection.execute(_LEFT_BEHIND, asked).all())
 
 
-def read_recipients(connection: Connection, user_ids: Iterable[str]) -> dict[str, Recipient]:
-    """Return what is known of users who are to get emails: three statements."""
-    asked = {"user_ids": sorted(set(user_ids))}
-    fields: dict[str, dict[str, str]] = {user_id: {} for user_id in asked["user_ids"]}
-    for row in connection.execute(_FIELDS, asked):
-        fields[row.user_id][row.field] = row.value
-    unwanted: dict[str, set[str]] = {}
-    for user_id, name in connection.execute(_UNWANTED, asked):
-        unwanted.setdefault(user_id, set()).add(name)
-    addresses = [of["email"] for of in fields.values() if "email" in of]
-    refused = {
-        row.address: row.reply for row in connection.execute(_REFUSED, {"addresses": addresses})
-    }
-    return {
-        user_id: Recipient(
-            fields=of,
-            refused=refused.get(of.get("email", "")),
-            unwanted=frozenset(unwanted.get(user_id, ())),
-        )
-        for user_id, of in fields.items()
-    }
-
-
-def read_still_told(
-    connection: Connection, keys: Iterable[tuple[str, str, str]]
-) -> set[tuple[str, str, str]]:
-    """Return those of the notices, by (user_id, kind, cause), that have not been taken back."""
-    rows = connection.execute(_STILL_TOLD, arrays(tuple(_NOTICE_KEY), keys))
-    return {(row.user_id, row.kind, row.cause) for row in rows}
-
-
-def read_notices(connection: Connection, user_id: str, kind: str) -> list[Mapping[str, Any]]:
-    """Return what notices of a kind told a user, the latest first."""
-    return list(connection.execute(_NOTICES_OF, {"user_id": user_id, "kind": kind}).scalars())
-
-
-def mark_refused(connection: Connection, replies: Mapping[str, str], now: datetime) -> None:
-    """Keep the addresses that a server has refused for good, with its words."""
-    rows = [(address, reply, now) for address, reply in sorted(replies.items())]
-    connection.execute(_MARK_REFUSED, arrays(("address", "reply", "refused_at"), rows))
-
-
-def choose(connection: Connection, user_id: str, name: str, wanted: bool, now: datetime) -> None:
-    """Keep whether a user wants an email of the program; with ALL_EMAILS, any."""
-    rows = [(user_id, name, wanted, now)]
-    connection.execute(_CHOOSE, arrays(("user_id", "name", "wanted", "chosen_at"), rows))
-
-
 def count_emails(connection: Connection) -> dict[EmailState, int]:
     """Return how many emails are in each state."""
     found = {row[0]: int(row[1]) for row in connection.execute(_COUNTS)}
@@ -470,9 +311,7 @@ def retry(
     """Let emails that were not sent be sent, whatever their addresses were; return how many."""
     asked = {"email_ids": list(email_ids), "now": now, "useless_at": useless_at}
     found = connection.execute(_RETRY, asked).all()
-    addresses = [row.address for row in found if row.address is not None]
-    if addresses:
-        connection.execute(_FORGIVE, {"addresses": addresses})
+    forgive(connection, [row.address for row in found if row.address is not None])
     return len(found)
 
 
@@ -480,13 +319,6 @@ def cancel(connection: Connection, email_ids: Sequence[int], reason: str, now: d
     """Let emails that wait not be sent; return how many."""
     asked = {"email_ids": list(email_ids), "why": reason, "now": now}
     return len(connection.execute(_CANCEL, asked).all())
-
-
-def read_key(connection: Connection, purpose: str, new: bytes) -> bytes:
-    """Return the key by which something is signed: `new` where there was none yet."""
-    connection.execute(_ADD_KEY, {"purpose": purpose, "key": new})
-    key: bytes = connection.execute(_KEY, {"purpose": purpose}).scalar_one()
-    return bytes(key)
 
 
 def _stored(row: RowMapping) -> StoredEmail:

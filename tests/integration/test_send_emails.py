@@ -28,6 +28,7 @@ from models.rules.control import bucket_of
 from models.rules.due_mail import DueEmail
 from models.rules.mailing import EmailKind
 from models.statements import emails as statements
+from models.statements import recipients
 from models.statements.emails import EmailState, PlannedEmail
 from models.warehouse.engine import Warehouse
 from tests.applying import opened, opened_rankings, put_events, put_program, put_users, read_table
@@ -194,8 +195,8 @@ def test_a_weekend_of_ten_zones_over_daylight_saving_s50_s51_s52_s53(
     # One acts on Saturday, before the reminder; one wants no reminders; one is told otherwise.
     paris = local(ZONES["paris"], date(2026, 3, 28), 12)
     with engine.begin() as connection:
-        statements.choose(connection, "berlin", "reminder", False, NOON)
-        statements.choose(connection, "lisbon", statements.ALL_EMAILS, False, BEGINNING)
+        recipients.choose(connection, "berlin", "reminder", False, NOON)
+        recipients.choose(connection, "lisbon", recipients.ALL_EMAILS, False, BEGINNING)
     control = next(f"user-{n}" for n in range(1000) if bucket_of(f"user-{n}") < 100)
     put_program(engine, PROGRAM.format(app="control_group_percent = 1"), BEGINNING)
     for day in (26, 27):

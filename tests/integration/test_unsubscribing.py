@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from models import tables
 from models.program import Program, load_program
-from models.statements.emails import ALL_EMAILS
+from models.statements.recipients import ALL_EMAILS
 from tests.applying import opened, read_table
 from worker.listening import listening
 from worker.mailing.links import BadLink, Links

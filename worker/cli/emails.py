@@ -17,6 +17,7 @@ from models.emails.messages import write_message
 from models.emails.templates import Templates
 from models.program import Program, read_program
 from models.statements import emails as statements
+from models.statements import recipients
 from models.statements.emails import EmailState, StoredEmail
 from worker.cli.console import (
     NO,
@@ -155,9 +156,9 @@ def choose(
     as_json: Json = False,
 ) -> None:
     """Keep whether a user wants emails, as the page does whose link is in each."""
-    name = email or statements.ALL_EMAILS
+    name = email or recipients.ALL_EMAILS
     with open_console_runtime() as runtime, runtime.engine.begin() as connection:
-        statements.choose(connection, user_id, name, wanted, utc_now())
+        recipients.choose(connection, user_id, name, wanted, utc_now())
     if as_json:
         print_json({"user_id": user_id, "email": email, "wanted": wanted})
     else:

@@ -15,7 +15,8 @@ from models.emails.messages import Message
 from models.emails.rendering import Renderer
 from models.program import Program
 from models.rulebooks import Rulebooks
-from models.statements.emails import Settled, read_key
+from models.statements.emails import Settled
+from models.statements.recipients import read_key
 from worker.mailing.files import EmailFiles
 from worker.mailing.links import KEY_BYTES, PURPOSE, Links
 from worker.mailing.smtp import SmtpServer

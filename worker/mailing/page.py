@@ -20,7 +20,7 @@ import structlog
 from sqlalchemy import Engine
 
 from models.program import Program
-from models.statements.emails import ALL_EMAILS, choose
+from models.statements.recipients import ALL_EMAILS, choose
 from worker.clock import utc_now
 from worker.mailing.links import PATH, BadLink, Links
 

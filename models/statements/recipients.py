@@ -86,6 +86,9 @@ def forgive(connection: Connection, addresses: Sequence[str]) -> None:
 
 def read_key(connection: Connection, purpose: str, new: bytes) -> bytes:
     """Return the key by which something is signed: `new` where there was none yet."""
-    connection.execute(_ADD_KEY, {"purpose": purpose, "key": new})
-    key: bytes = connection.execute(_KEY, {"purpose": purpose}).scalar_one()
+    key: bytes | None = connection.execute(_KEY, {"purpose": purpose}).scalar()
+    if key is None:
+        connection.execute(_ADD_KEY, {"purpose": purpose, "key": new})
+        # another process may have added its own at the same moment
+        key = connection.execute(_KEY, {"purpose": purpose}).scalar_one()
     return bytes(key)

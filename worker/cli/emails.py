@@ -210,7 +210,7 @@ def _of_user(settings: Settings, name: str, user_id: str) -> Preview:
     with open_runtime(settings) as runtime, runtime.engine.connect() as connection:
         rules = runtime.rulebooks.current(connection)
         renderer = runtime.mailer.renderer(connection)
-        url = runtime.mailer.unsubscribe_url
+        url = runtime.mailer.links().unsubscribe
         try:
             rendered = preview_email(connection, rules, renderer, name, user_id, url, utc_now())
         except NothingToTell as error:

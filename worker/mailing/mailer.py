@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from email.utils import parseaddr
+from functools import cache
 from threading import Lock
 
 from sqlalchemy import Connection, Engine
@@ -33,15 +34,16 @@ class Mailer:
         self._settings = settings
         self._making = Lock()
         self._renderer: Renderer | None = None
-        self._links: Links | None = None
         self._server: SmtpServer | EmailFiles | None = None
 
     def send(self, now: Callable[[], datetime]) -> Iterator[Sequence[Settled]]:
         """Send what is due, some at a time. Raises NoProgram and TemplatesError."""
+        links = cache(self.links)  # asked for when there is an email, not every second
+
         sending = Sending(
             renderer=self.renderer,
             deliver=self.deliver,
-            unsubscribe_url=self.unsubscribe_url,
+            unsubscribe_url=lambda user_id, name: links().unsubscribe(user_id, name),
             unsure=Unsure(self._settings.email_unsure),
         )
         return send_emails(self._engine, self._rulebooks, sending, now)
@@ -73,21 +75,15 @@ class Mailer:
                 )
             return self._server
 
-    def unsubscribe_url(self, user_id: str, name: str) -> str:
-        """Return the link that ends emails of a name for a user."""
-        return self.links().unsubscribe(user_id, name)
-
     def links(self) -> Links:
-        """Return what makes links and reads them; the key is the same in every process."""
-        with self._making:
-            if self._links is None:
-                with self._engine.begin() as connection:
-                    key = read_key(connection, PURPOSE, secrets.token_bytes(KEY_BYTES))
-                    program = self._rulebooks.program(connection)
-                self._links = Links(
-                    public_url=self._settings.public_url, sender=sender_of(program), key=key
-                )
-            return self._links
+        """Return what makes links and reads them; the key is the same in every process.
+
+        Raises NoProgram.
+        """
+        with self._engine.begin() as connection:
+            key = read_key(connection, PURPOSE, secrets.token_bytes(KEY_BYTES))
+            sender = sender_of(self._rulebooks.program(connection))
+        return Links(public_url=self._settings.public_url, sender=sender, key=key)
 
     def close(self) -> None:
         """End the connection."""

@@ -19,6 +19,8 @@ range of them. What is taken away of it stands in `removed_rows`, put there by t
 Emails are planned from notices and from what time brings, each once for its cause; what became of
 each is kept.
 
+What operators do to the past is a row in `backfills`, with who wanted it in `backfill_actions`.
+
 Texts compare byte by byte (collation "C"): the order of ids must be the one that Redis has (S44).
 """
 
@@ -29,6 +31,7 @@ from sqlalchemy import (
     Column,
     Date,
     DateTime,
+    Double,
     Identity,
     Index,
     Integer,
@@ -454,4 +457,77 @@ loads = Table(
     # why it could not be sent when it was tried last
     Column("error", Text),
     CheckConstraint("to_txid > from_txid", name="range"),
+)
+
+backfills = Table(
+    "backfills",
+    metadata,
+    Column("backfill_id", BigInteger, Identity(), primary_key=True),
+    Column("kind", ID, nullable=False),
+    Column("parameters", JSONB, nullable=False),
+    Column("dry_run", Boolean, nullable=False),
+    # `models.statements.backfills.State`
+    Column("state", ID, nullable=False),
+    # chunks that are done: whose message names another number is not due
+    Column("step", BigInteger, nullable=False, server_default="0"),
+    # where the next chunk begins, as the kind understands it; null at the beginning
+    Column("cursor", JSONB),
+    Column("done", BigInteger, nullable=False, server_default="0"),
+    Column("total", BigInteger),
+    # rows a second at the most; null for as many as go
+    Column("rate_max", Double),
+    # how long it was running, pauses of the throttle included, and until when that is counted
+    Column("running_seconds", Double, nullable=False, server_default="0"),
+    Column("counted_until", INSTANT),
+    # by what was changed: how much, and some examples
+    Column("changes", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    # of the chunk that failed last, and how often it has
+    Column("error", Text),
+    Column("attempts", SmallInteger, nullable=False, server_default="0"),
+    # when the next chunk is due: one that is long overdue has lost its message
+    Column("next_at", INSTANT, nullable=False),
+    Column("planned_at", INSTANT, nullable=False),
+    Column("settled_at", INSTANT),
+    Index(None, "next_at", postgresql_where=text("state in ('planned', 'running')")),
+)
+
+backfill_actions = Table(
+    "backfill_actions",
+    metadata,
+    # who did what with a backfill, and why
+    Column("action_id", BigInteger, Identity(), primary_key=True),
+    Column("backfill_id", BigInteger, nullable=False, index=True),
+    Column("action", ID, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text),
+    Column("parameters", JSONB, nullable=False),
+    Column("acted_at", INSTANT, nullable=False),
+)
+
+backfill_rows = Table(
+    "backfill_rows",
+    metadata,
+    # what a backfill has read and not applied yet, to be applied user by user
+    Column("backfill_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("user_id", ID, primary_key=True),
+    # its place among all that was read, from 0
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    # an event, or what is told about the user
+    Column("is_event", Boolean, nullable=False),
+    Column("file", Text, nullable=False),
+    Column("line", BigInteger, nullable=False),
+    Column("body", JSONB, nullable=False),
+)
+
+backfill_refusals = Table(
+    "backfill_refusals",
+    metadata,
+    # what a backfill could not use, where it stands, and why
+    Column("backfill_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("file", Text, nullable=False),
+    Column("line", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    # the row as far as it could be read
+    Column("body", JSONB),
 )

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Engine
 
-from models.statements import boards, emails, events, loads, messages, openings, programs, ticks
+from models.statements import (
+    backfills,
+    boards,
+    emails,
+    events,
+    loads,
+    messages,
+    openings,
+    programs,
+    ticks,
+)
+from models.statements.backfills import Backfill
 from models.statements.emails import EmailState
 from models.statements.events import Outcome
 from models.statements.loads import Waiting
@@ -20,7 +31,7 @@ class Progress:
 
     `rankings_waiting` counts batches, once for each board they touched; the oldest was committed
     about `rankings_waiting_since`. `closed_events` have left Postgres for the warehouse;
-    `emails_due` wait although it is their time.
+    `emails_due` wait although it is their time; `backfills` have not ended, or a short while ago.
     """
 
     since: datetime | None
@@ -33,6 +44,7 @@ class Progress:
     closed_events: int
     emails: Mapping[EmailState, int]
     emails_due: int
+    backfills: Sequence[Backfill]
 
 
 def read_progress(engine: Engine, now: datetime) -> Progress:
@@ -49,4 +61,5 @@ def read_progress(engine: Engine, now: datetime) -> Progress:
             closed_events=openings.count_closed(connection),
             emails=emails.count_emails(connection),
             emails_due=emails.count_due(connection, now),
+            backfills=backfills.list_shown(connection, now),
         )

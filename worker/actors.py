@@ -20,6 +20,7 @@ from streakline.contract import (
 )
 from streakline.errors import InvalidEvent
 from worker.asking import ASK_ACTOR, Answers
+from worker.backfilling import RUN_ACTOR, BackfillRunner
 from worker.broker import EVENTS_AT_ONCE_MAX, GatheringBroker
 from worker.clock import utc_now
 from worker.combining import Combiner
@@ -34,7 +35,14 @@ from worker.metrics import (
 )
 from worker.projecting import Projector
 from worker.retries import MalformedMessage
-from worker.schedule import ANALYTICS_QUEUE, STALE_SLOTS, SWEEPS_QUEUE, TICKS, Tick
+from worker.schedule import (
+    ANALYTICS_QUEUE,
+    BACKFILLS_QUEUE,
+    STALE_SLOTS,
+    SWEEPS_QUEUE,
+    TICKS,
+    Tick,
+)
 from worker.sweeps import HELP_SWEEP, HELP_SWEEP_ACTOR, Sweep
 
 CALL_SECONDS_MAX = 10.0
@@ -49,6 +57,7 @@ def declare_actors(
     projector: Projector,
     sweeps: Mapping[str, Sweep],
     answers: Answers,
+    backfills: BackfillRunner,
     threads: int,
 ) -> None:
     """Declare every actor on the broker; `sweeps` answer the ticks of their names, `answers` ask.
@@ -80,6 +89,7 @@ def declare_actors(
         declare(tick.actor_name, tick.queue, _answer(tick, engine, sweeps[tick.name]))
     declare(HELP_SWEEP_ACTOR, SWEEPS_QUEUE, _help(sweeps[HELP_SWEEP]))
     declare(ASK_ACTOR, ANALYTICS_QUEUE, answers.answer)
+    declare(RUN_ACTOR, BACKFILLS_QUEUE, backfills.run)
 
 
 def _combine(

@@ -11,6 +11,7 @@ from dramatiq import Broker
 from redis import Redis
 from sqlalchemy import Engine
 
+from jobs.backfills import Context
 from jobs.project_rankings import project_rankings
 from models.database import open_engine
 from models.program import Program
@@ -20,6 +21,7 @@ from models.warehouse.engine import Warehouse, WarehouseTaken
 from streakline.redis_connection import open_redis
 from worker.actors import declare_actors
 from worker.asking import Answers, ask_elsewhere
+from worker.backfilling import BackfillRunner, put_back_on
 from worker.broker import open_broker
 from worker.mailing.mailer import Mailer
 from worker.projecting import Projector
@@ -44,6 +46,7 @@ class Runtime:
     projector: Projector
     sweeps: Mapping[str, Sweep]
     mailer: Mailer
+    backfills: BackfillRunner
 
     def program(self) -> Program:
         """Return the program in force. Raises NoProgram."""
@@ -82,6 +85,10 @@ def open_runtime(
         broker = open_broker(addresses.broker_url, settings.namespace, [RetryOrKeep(engine)])
         projector = Projector(lambda: project_rankings(engine, rankings, rulebooks))
         mailer = Mailer(engine, rulebooks, settings)
+        context = Context(
+            engine=engine, rulebooks=rulebooks, rankings=rankings, put_back=put_back_on(broker)
+        )
+        backfills = BackfillRunner(context, broker, projector.wake)
         sweeps = build_sweeps(
             engine=engine,
             rulebooks=rulebooks,
@@ -91,6 +98,7 @@ def open_runtime(
             broker=broker,
             broker_url=addresses.broker_url,
             mailer=mailer,
+            backfills=backfills,
             events_kept=settings.events_kept,
         )
         answers = Answers(engine, warehouse, redis, settings.namespace)
@@ -101,6 +109,7 @@ def open_runtime(
             projector=projector,
             sweeps=sweeps,
             answers=answers,
+            backfills=backfills,
             threads=threads,
         )
         try:
@@ -117,6 +126,7 @@ def open_runtime(
                 projector=projector,
                 sweeps=sweeps,
                 mailer=mailer,
+                backfills=backfills,
             )
         finally:
             mailer.close()

@@ -13,6 +13,8 @@ SWEEPS_QUEUE = "sweeps"
 ANALYTICS_QUEUE = "analytics"
 """What the process takes that owns the warehouse, where it is the embedded one."""
 EMAILS_QUEUE = "emails"
+BACKFILLS_QUEUE = "backfills"
+"""What operators do to the past: apart from all that is live (S73)."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -48,6 +50,7 @@ TICKS = (
     Tick(name="snapshot-ranks", every=timedelta(seconds=10), queue=ANALYTICS_QUEUE),
     Tick(name="plan-emails", every=timedelta(seconds=10), queue=EMAILS_QUEUE),
     Tick(name="send-emails", every=timedelta(seconds=1), queue=EMAILS_QUEUE),
+    Tick(name="recover-backfills", every=timedelta(seconds=10)),
     Tick(name="close-ledgers", every=timedelta(days=1), queue=ANALYTICS_QUEUE),
 )
 STALE_SLOTS = 3

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from jobs.backfills.showing import summary
 from jobs.read_status import read_progress
 from models.statements.events import Outcome
 from worker.clock import utc_now
@@ -54,7 +55,7 @@ def read_status(runtime: Runtime) -> dict[str, Any]:
             }
             for tick in TICKS
         ],
-        "backfills": [],
+        "backfills": [summary(one) for one in progress.backfills],
     }
 
 

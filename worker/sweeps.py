@@ -28,6 +28,7 @@ from jobs.sweep_streaks import USERS_PER_TRANSACTION, sweep_streaks
 from models.rankings import Rankings
 from models.rulebooks import Rulebooks
 from models.warehouse.engine import Warehouse, WarehouseUnavailable
+from worker.backfilling import BackfillRunner
 from worker.clock import utc_now
 from worker.mailing.mailer import Mailer
 from worker.metrics import EMAILS, PROJECTION_SECONDS
@@ -66,6 +67,7 @@ def build_sweeps(
     broker: Broker,
     broker_url: str,
     mailer: Mailer,
+    backfills: BackfillRunner,
     events_kept: timedelta | None,
 ) -> dict[str, Sweep]:
     """Return the sweeps by the names of their ticks, and the one that helps.
@@ -85,6 +87,7 @@ def build_sweeps(
         ),
         "plan-emails": _plan(engine, rulebooks),
         "send-emails": _SendSweep(mailer),
+        "recover-backfills": lambda now: {"backfills": backfills.recover(now)},
         "close-ledgers": _waiting(_close(engine, rulebooks, warehouse, events_kept)),
         HELP_SWEEP: streaks,
     }

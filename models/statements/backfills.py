@@ -106,6 +106,7 @@ class Step:
     done: int
     total: int | None
     changes: Mapping[str, Any]
+    began: datetime
     now: datetime
 
 
@@ -121,10 +122,16 @@ _NEWEST = select(backfills).order_by(backfills.c.backfill_id.desc()).limit(bindp
 _SHOWN = _NEWEST.where(
     backfills.c.settled_at.is_(None) | (backfills.c.settled_at > bindparam("since"))
 )
-_OVERDUE = (
-    select(backfills.c.backfill_id, backfills.c.step)
+_overdue = (
+    select(backfills.c.backfill_id)
     .where(backfills.c.state.in_(_ACTIVE_VALUES), backfills.c.next_at < bindparam("before"))
-    .order_by(backfills.c.next_at)
+    .with_for_update(skip_locked=True)
+)
+_TAKE_OVERDUE = (
+    update(backfills)
+    .values(next_at=bindparam("now"))
+    .where(backfills.c.backfill_id.in_(_overdue))
+    .returning(backfills.c.backfill_id, backfills.c.step)
 )
 _UNSETTLED = select(func.count()).where(
     backfills.c.kind == bindparam("kind"),
@@ -211,11 +218,14 @@ def list_shown(connection: Connection, now: datetime) -> list[Backfill]:
     return [_backfill(row) for row in connection.execute(_SHOWN, asked).mappings()]
 
 
-def list_overdue(
+def take_overdue(
     connection: Connection, now: datetime, patience: timedelta
 ) -> list[tuple[int, int]]:
-    """Return (number, step) of those whose next chunk should have run long ago."""
-    rows = connection.execute(_OVERDUE, {"before": now - patience})
+    """Return (number, step) of those whose next chunk should have run long ago; it is now due.
+
+    One whose chunk runs at this moment is left out.
+    """
+    rows = connection.execute(_TAKE_OVERDUE, {"before": now - patience, "now": now}).all()
     return [(row.backfill_id, row.step) for row in rows]
 
 
@@ -251,7 +261,7 @@ def put_step(connection: Connection, backfill: Backfill, step: Step) -> None:
         done=step.done,
         total=step.total,
         changes=_plain(step.changes),
-        running_seconds=_running_seconds(backfill, step.now),
+        running_seconds=_running_seconds(backfill, step.now, step.began),
         counted_until=step.now,
         error=None,
         attempts=0,
@@ -307,10 +317,11 @@ def _set(connection: Connection, backfill_id: int, **values: Any) -> None:
     connection.execute(_SET.values(**values), {"of_id": backfill_id})
 
 
-def _running_seconds(backfill: Backfill, now: datetime) -> float:
-    if backfill.counted_until is None or backfill.state not in ACTIVE:
+def _running_seconds(backfill: Backfill, now: datetime, began: datetime | None = None) -> float:
+    since = backfill.counted_until or began
+    if since is None or backfill.state not in ACTIVE:
         return backfill.running_seconds
-    return backfill.running_seconds + max(0.0, (now - backfill.counted_until).total_seconds())
+    return backfill.running_seconds + max(0.0, (now - since).total_seconds())
 
 
 def _plain(changes: Mapping[str, Any]) -> Any:

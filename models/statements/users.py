@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func, select, update
 
 from models.rules.due_mail import due_hint
 from models.rules.rulebook import Rules
 from models.rules.state import UserState
 from models.statements.rows import JsonText, arrays, given, insert_given, one_of
-from models.tables import ID, INSTANT, users
+from models.tables import ID, INSTANT, user_fields, users
 
 STREAMED_ROWS = 1000
 """Rows that are in memory at a time where everyone is looked at."""
@@ -61,6 +61,7 @@ _NEXT_STALE = (
 )
 _COUNT_STALE = select(func.count()).select_from(users).where(users.c.stamp != bindparam("stamp"))
 _COUNT = select(func.count()).select_from(users)
+_IDS = select(users.c.user_id).where(one_of(users.c.user_id, "user_ids"))
 # An update reserves the names of the table's own columns for its parameters.
 _PUT_COLUMNS = ("of_user", "new_state", "new_due_at", "new_mail_at", "new_quiet_until")
 _given = given(
@@ -218,6 +219,28 @@ def read_next_ids(connection: Connection, after: str, limit: int) -> list[str]:
     return list(rows.scalars())
 
 
+def find_ids(connection: Connection, user_ids: Iterable[str]) -> list[str]:
+    """Return those of the ids whose users there are."""
+    return list(connection.execute(_IDS, {"user_ids": sorted(set(user_ids))}).scalars())
+
+
+def read_next_of_segment(
+    connection: Connection, segment: Mapping[str, str], after: str, limit: int
+) -> list[str]:
+    """Return the ids of users in order, those of a segment that follow another id.
+
+    Any attribute will do that was told of users, whether or not a rule looks at it.
+    """
+    query = _NEXT_IDS.where(_is_of(segment))
+    return list(connection.execute(query, {"after": after, "limit": limit}).scalars())
+
+
+def count_segment(connection: Connection, segment: Mapping[str, str]) -> int:
+    """Return how many users a segment has."""
+    count: int = connection.execute(_COUNT.where(_is_of(segment))).scalar_one()
+    return count
+
+
 def read_stale_ids(connection: Connection, stamp: str, limit: int) -> list[str]:
     """Return the ids of users that are to be folded anew."""
     rows = connection.execute(_NEXT_STALE, {"stamp": stamp, "limit": limit})
@@ -234,6 +257,20 @@ def count_users(connection: Connection) -> int:
     """Return how many users there are."""
     count: int = connection.execute(_COUNT).scalar_one()
     return count
+
+
+def _is_of(segment: Mapping[str, str]) -> ColumnElement[bool]:
+    told = user_fields.c
+    return and_(
+        *[
+            exists().where(
+                told.user_id == users.c.user_id,
+                told.field == f"attributes.{name}",
+                told.value == value,
+            )
+            for name, value in sorted(segment.items())
+        ]
+    )
 
 
 def _users(rows: Iterable[Any], stamp: str) -> Users:

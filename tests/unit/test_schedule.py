@@ -13,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from jobs.backfills import Context
 from models.database import open_engine
 from models.rankings import Rankings
 from models.rulebooks import Rulebooks
 from models.warehouse.engine import Warehouse
 from worker.actors import declare_actors
 from worker.asking import Answers
+from worker.backfilling import BackfillRunner, put_back_on
 from worker.broker import open_redis_broker
 from worker.mailing.mailer import Mailer
 from worker.projecting import Projector
@@ -53,16 +55,22 @@ def broker() -> Iterator[Broker]:
     broker = open_redis_broker(UNREACHABLE_URL, "none")
     engine = open_engine("postgresql+psycopg://127.0.0.1:1/none", connections_max=1)
     rulebooks, projector = Rulebooks(), Projector(lambda: 0)
+    rankings = Rankings(broker.client, "none")
+    context = Context(
+        engine=engine, rulebooks=rulebooks, rankings=rankings, put_back=put_back_on(broker)
+    )
+    backfills = BackfillRunner(context, broker, projector.wake)
     warehouse = Warehouse("chdb:///nowhere")
     sweeps = build_sweeps(
         engine=engine,
         rulebooks=rulebooks,
-        rankings=Rankings(broker.client, "none"),
+        rankings=rankings,
         warehouse=warehouse,
         projector=projector,
         broker=broker,
         broker_url=UNREACHABLE_URL,
         mailer=Mailer(engine, rulebooks, Settings()),
+        backfills=backfills,
         events_kept=None,
     )
     declare_actors(
@@ -72,6 +80,7 @@ def broker() -> Iterator[Broker]:
         projector=projector,
         sweeps=sweeps,
         answers=Answers(engine, warehouse, broker.client, "none"),
+        backfills=backfills,
         threads=1,
     )
     yield broker

@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from worker.cli import (
     achievements,
+    backfills,
     checks,
     demo,
     doctor,
@@ -52,6 +53,7 @@ app.command(rich_help_panel="Look after it")(checks.recompute)
 app.add_typer(warehouse.app, name="warehouse", rich_help_panel="Look after it")
 app.command(rich_help_panel="Look after it")(report.report)
 app.add_typer(emails.app, name="email", rich_help_panel="Look after it")
+app.add_typer(backfills.app, name="backfill", rich_help_panel="Put right")
 app.add_typer(ticks.app, name="tick", rich_help_panel="Look after it")
 app.add_typer(streaks.app, name="streak", rich_help_panel="Put right")
 app.add_typer(points.app, name="points", rich_help_panel="Put right")

@@ -18,10 +18,10 @@ from worker.cli.console import Json, fail, load_settings, open_console_runtime, 
 from worker.cli.programs import apply_file
 from worker.processes import Supervisor, read_procfile
 from worker.runtime import Runtime, open_runtime
-from worker.schedule import ANALYTICS_QUEUE, EMAILS_QUEUE, SWEEPS_QUEUE
+from worker.schedule import ANALYTICS_QUEUE, BACKFILLS_QUEUE, EMAILS_QUEUE, SWEEPS_QUEUE
 from worker.serving import run_scheduler, run_web, run_worker
 
-QUEUES = (EVENTS_QUEUE, SWEEPS_QUEUE, ANALYTICS_QUEUE, EMAILS_QUEUE)
+QUEUES = (EVENTS_QUEUE, SWEEPS_QUEUE, ANALYTICS_QUEUE, EMAILS_QUEUE, BACKFILLS_QUEUE)
 THREADS = 64
 """Messages of one event are applied together with those of other threads."""
 CONNECTIONS_MAX = 4

@@ -83,6 +83,10 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, object]]:
         (f"tick {tick['name']}", f"last {when(tick['last'])}, next {when(tick['next'])}")
         for tick in found["ticks"]
     ]
+    backfills = [
+        (f"backfill {one['id']}", f"{one['kind']}, {one['state']}: {one['done']} of {one['total']}")
+        for one in found["backfills"]
+    ]
     return [
         ("events waiting", found["waiting_events"]),
         ("oldest waiting", f"{found['oldest_waiting_seconds']} s"),
@@ -94,5 +98,6 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, object]]:
         ("warehouse waiting", _warehouse(found["warehouse"])),
         ("events in the warehouse alone", found["warehouse"]["closed_events"]),
         ("emails", _emails(found["emails"])),
+        *backfills,
         *ticks,
     ]

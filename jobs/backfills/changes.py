@@ -1,0 +1,152 @@
+"""What a backfill changes, by kind of row: how many were added, removed or changed, with samples.
+
+`{"achievements": {"added": 3, "samples": [{"user_id": "dia", "added": {"key": "first", …}}]}}`
+
+It is taken from the rows themselves, before and after, in the transaction that changes them: a dry
+run, which takes the transaction back, and the run then tell the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any
+
+from sqlalchemy import Connection
+
+from models.rules.rulebook import Rules
+from models.rules.state import UserState
+from models.statements import checks
+from models.statements import users as user_statements
+
+SAMPLES_MAX = 5
+"""Examples that are kept of each kind of change; all are counted."""
+ADDED, REMOVED, CHANGED = "added", "removed", "changed"
+
+_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "point_entries": checks.ENTRY_COLUMNS,
+    "achievements": ("key", "since", "completed_at", "backdated", "decided_at"),
+    "streak_chains": ("streak", "started_on", "ended_on", "length", "decided_at"),
+    "notices": ("kind", "cause", "at", "decided_at"),
+    "run_scores": ("leaderboard", "since", "run", "score", "reached_at"),
+}
+"""As `checks.read_decided` has them."""
+_KEYS: Mapping[str, tuple[str, ...]] = {
+    "point_entries": checks.ENTRY_COLUMNS,
+    "achievements": ("key",),
+    "streak_chains": ("streak", "started_on"),
+    "notices": ("kind", "cause"),
+    "run_scores": ("leaderboard", "since", "run"),
+}
+"""What makes a row of a user this one; a row of another content is a changed one."""
+
+
+class Changes:
+    """Counts changes by kind of row, and keeps a few examples of each."""
+
+    def __init__(self, kept: Mapping[str, Any]) -> None:
+        self._found: dict[str, dict[str, Any]] = deepcopy(dict(kept))
+
+    def add(self, name: str, how: str, count: int = 1, sample: Any = None) -> None:
+        """Count changes of rows of a kind; `sample` is an example of them."""
+        if not count:
+            return
+        found = self._found.setdefault(name, {})
+        found[how] = found.get(how, 0) + count
+        samples = found.setdefault("samples", [])
+        if sample is not None and len(samples) < SAMPLES_MAX:
+            samples.append(sample)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what was counted."""
+        return self._found
+
+    @contextmanager
+    def watching(
+        self, connection: Connection, rules: Rules, user_ids: Iterable[str]
+    ) -> Iterator[None]:
+        """Count what is changed of some users, who are locked, while it is inside."""
+        watched = sorted(set(user_ids))
+        before = _read(connection, rules, watched)
+        yield
+        after = _read(connection, rules, watched)
+        for user_id in watched:
+            self._compare_states(user_id, before, after)
+            for name in _COLUMNS:
+                self._compare_rows(user_id, name, before, after)
+
+    def _compare_states(self, user_id: str, before: _Users, after: _Users) -> None:
+        was, now = before.states.get(user_id), after.states.get(user_id)
+        if now is None:
+            return
+        if was is None:
+            how = CHANGED if user_id in before.stale else ADDED
+            self.add("users", how, sample={"user_id": user_id})
+            was = UserState()
+            if how is CHANGED:
+                return  # what it was under older definitions is not known any more
+        elif was != now:
+            self.add("users", CHANGED, sample={"user_id": user_id})
+        for what, values in _figures(now).items():
+            old = _figures(was).get(what, {})
+            for name, value in values.items():
+                if value != old.get(name, 0):
+                    sample = {
+                        "user_id": user_id,
+                        "name": name,
+                        "before": old.get(name, 0),
+                        "after": value,
+                    }
+                    self.add(what, CHANGED, sample=_as_texts(sample))
+
+    def _compare_rows(self, user_id: str, name: str, before: _Users, after: _Users) -> None:
+        was, now = _by_key(name, before.rows[user_id]), _by_key(name, after.rows[user_id])
+        for key in now.keys() - was.keys():
+            self.add(name, ADDED, sample={"user_id": user_id, ADDED: now[key]})
+        for key in was.keys() - now.keys():
+            self.add(name, REMOVED, sample={"user_id": user_id, REMOVED: was[key]})
+        for key in now.keys() & was.keys():
+            if now[key] != was[key]:
+                sample = {"user_id": user_id, "before": was[key], "after": now[key]}
+                self.add(name, CHANGED, sample=sample)
+
+
+class _Users:
+    """What there is of some users at one moment."""
+
+    def __init__(
+        self, states: Mapping[str, UserState], stale: set[str], rows: checks.DecidedRows
+    ) -> None:
+        self.states = states
+        self.stale = stale
+        self.rows = rows
+
+
+def _read(connection: Connection, rules: Rules, user_ids: list[str]) -> _Users:
+    users = user_statements.read_users(connection, user_ids, rules.stamp)
+    states = {one: state for one, state in users.states.items() if one not in users.stale}
+    return _Users(states, users.stale, checks.read_decided(connection, user_ids))
+
+
+def _figures(state: UserState) -> dict[str, dict[str, Any]]:
+    """Return what people know of a state, by name."""
+    return {
+        "metrics": {name: total.value for name, total in state.totals.items()},
+        "points": {name: points.balance for name, points in state.points.items()},
+        "longest_streaks": {name: streak.longest for name, streak in state.streaks.items()},
+    }
+
+
+def _by_key(name: str, rows: Mapping[str, list[tuple[Any, ...]]]) -> dict[Any, dict[str, Any]]:
+    found = {}
+    for _, *values in rows.get(name, ()):
+        row = dict(zip(_COLUMNS[name], values, strict=True))
+        found[tuple(row[key] for key in _KEYS[name])] = _as_texts(row)
+    return dict(sorted(found.items(), key=repr))
+
+
+def _as_texts(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row as JSON can hold it."""
+    plain = (str, int, bool, type(None))
+    return {name: value if isinstance(value, plain) else str(value) for name, value in row.items()}

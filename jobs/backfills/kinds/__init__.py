@@ -1,0 +1,9 @@
+"""The kinds of backfills, by name: each a small module, all run by the one engine."""
+
+from __future__ import annotations
+
+from jobs.backfills.kind import Kind
+from jobs.backfills.kinds.recompute_users import RecomputeUsers
+
+_ALL: tuple[Kind, ...] = (RecomputeUsers(),)
+KINDS: dict[str, Kind] = {kind.name: kind for kind in _ALL}

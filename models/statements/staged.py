@@ -1,0 +1,133 @@
+"""What a backfill has read: rows to be applied user by user, and what it could not use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from sqlalchemy import BindParameter, Connection, bindparam, delete, func, select
+
+from models.statements.rows import arrays, insert_given
+from models.tables import backfill_refusals, backfill_rows
+
+_ROW_COLUMNS = ("backfill_id", "user_id", "number", "is_event", "file", "line", "body")
+_ADD_ROWS = insert_given(backfill_rows, *_ROW_COLUMNS)
+_REFUSAL_COLUMNS = ("backfill_id", "number", "file", "line", "reason", "body")
+# A row that is refused twice, as in a chunk of a dry run and of the run after it, is the same one.
+_ADD_REFUSALS = insert_given(backfill_refusals, *_REFUSAL_COLUMNS).on_conflict_do_nothing()
+_of: BindParameter[Any] = bindparam("of_id")
+_after = backfill_rows.c.user_id > bindparam("after")
+_mine = backfill_rows.c.backfill_id == _of
+_LAST_USERS = (
+    select(backfill_rows.c.user_id)
+    .where(_mine, _after)
+    .order_by(backfill_rows.c.user_id, backfill_rows.c.number)
+    .limit(bindparam("limit"))
+)
+_ROWS = (
+    select(backfill_rows)
+    .where(_mine, _after, backfill_rows.c.user_id <= bindparam("until"))
+    .order_by(backfill_rows.c.user_id, backfill_rows.c.number)
+)
+_COUNT_REFUSALS = (
+    select(func.count())
+    .select_from(backfill_refusals)
+    .where(backfill_refusals.c.backfill_id == _of)
+)
+_REFUSALS = (
+    select(backfill_refusals)
+    .where(backfill_refusals.c.backfill_id == _of)
+    .order_by(backfill_refusals.c.number)
+    .execution_options(yield_per=1000)
+)
+_FORGET = delete(backfill_rows).where(_mine)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedRow:
+    """An event, or what is told about a user, as it stands at a place of a file."""
+
+    user_id: str
+    number: int
+    is_event: bool
+    file: str
+    line: int
+    body: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """What could not be used, where it stands, and why; `body` as far as it could be read."""
+
+    number: int
+    file: str
+    line: int
+    reason: str
+    body: Any = None
+
+
+def add_rows(connection: Connection, backfill_id: int, rows: Iterable[StagedRow]) -> None:
+    """Keep rows until they are applied."""
+    values = [
+        (backfill_id, row.user_id, row.number, row.is_event, row.file, row.line, _json(row.body))
+        for row in rows
+    ]
+    connection.execute(_ADD_ROWS, arrays(_ROW_COLUMNS, values))
+
+
+def read_rows(
+    connection: Connection, backfill_id: int, after: str, rows_max: int
+) -> list[StagedRow]:
+    """Return the rows of the next users, about so many: all of a user, or none."""
+    asked = {"of_id": backfill_id, "after": after, "limit": rows_max}
+    users = connection.execute(_LAST_USERS, asked).scalars().all()
+    if not users:
+        return []
+    is_whole = len(users) < rows_max or users[0] == users[-1]
+    until = users[-1] if is_whole else max(one for one in users if one != users[-1])
+    rows = connection.execute(_ROWS, {"of_id": backfill_id, "after": after, "until": until})
+    return [
+        StagedRow(
+            user_id=row.user_id,
+            number=row.number,
+            is_event=row.is_event,
+            file=row.file,
+            line=row.line,
+            body=row.body,
+        )
+        for row in rows
+    ]
+
+
+def forget_rows(connection: Connection, backfill_id: int) -> None:
+    """Forget what was read and is not needed any more."""
+    connection.execute(_FORGET, {"of_id": backfill_id})
+
+
+def add_refusals(connection: Connection, backfill_id: int, refusals: Iterable[Refusal]) -> None:
+    """Keep what could not be used."""
+    values = [
+        (backfill_id, one.number, one.file, one.line, one.reason, _json(one.body))
+        for one in refusals
+    ]
+    connection.execute(_ADD_REFUSALS, arrays(_REFUSAL_COLUMNS, values))
+
+
+def count_refusals(connection: Connection, backfill_id: int) -> int:
+    """Return how many rows could not be used."""
+    count: int = connection.execute(_COUNT_REFUSALS, {"of_id": backfill_id}).scalar_one()
+    return count
+
+
+def read_refusals(connection: Connection, backfill_id: int) -> Iterator[Refusal]:
+    """Yield what could not be used, in the order in which it was read."""
+    for row in connection.execute(_REFUSALS, {"of_id": backfill_id}):
+        yield Refusal(
+            number=row.number, file=row.file, line=row.line, reason=row.reason, body=row.body
+        )
+
+
+def _json(body: Any) -> str | None:
+    return None if body is None else msgspec.json.encode(body).decode()

@@ -1,0 +1,141 @@
+"""Backfills in a worker: messages that come again or never, and live traffic that goes first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import dramatiq
+import pytest
+from dramatiq import Message
+from dramatiq.brokers.redis import RedisBroker
+from sqlalchemy import update
+
+from jobs.backfills import By, start_backfill
+from jobs.backfills.kinds.recompute_users import RecomputeUsers
+from models import tables
+from models.statements.backfills import Backfill, State, read_backfill
+from streakline import Client
+from tests.applying import put_events, put_program
+from tests.stack import PROGRAM
+from tests.waiting import wait_until
+from worker import backfilling as module
+from worker.clock import utc_now
+from worker.runtime import Runtime, open_runtime
+from worker.schedule import BACKFILLS_QUEUE
+from worker.settings import SecretUrl, Settings
+
+USERS = 20
+ROWS = 4
+
+
+@pytest.fixture
+def runtime(
+    database_url: str, valkey_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Runtime]:
+    monkeypatch.setattr(RecomputeUsers, "rows_max", ROWS)
+    settings = Settings(
+        database_url=SecretUrl(database_url),
+        redis_url=SecretUrl(valkey_url),
+        broker_url=SecretUrl(valkey_url),
+        clickhouse_url=SecretUrl("clickhouse://127.0.0.1:1/none"),
+        namespace=namespace,
+    )
+    with open_runtime(settings) as runtime:
+        put_program(runtime.engine, PROGRAM)
+        put_events(
+            runtime.engine,
+            [{"user_id": f"u{one:02d}", "metric": "lessons", "key": "1"} for one in range(USERS)],
+        )
+        yield runtime
+
+
+@contextmanager
+def working(runtime: Runtime) -> Iterator[None]:
+    worker = dramatiq.Worker(
+        runtime.broker, queues={BACKFILLS_QUEUE}, worker_threads=2, worker_timeout=10
+    )
+    worker.start()
+    try:
+        yield
+    finally:
+        worker.stop()
+
+
+def start(runtime: Runtime, **options: Any) -> int:
+    context = runtime.backfills.context
+    return start_backfill(
+        context, "recompute-users", {}, by=By(actor="ops"), now=utc_now(), **options
+    )
+
+
+def read(runtime: Runtime, number: int) -> Backfill:
+    with runtime.engine.connect() as connection:
+        found = read_backfill(connection, number)
+    assert found is not None
+    return found
+
+
+def messages(runtime: Runtime) -> list[Message[Any]]:
+    """Return what waits on the queue, at once or for later."""
+    assert isinstance(runtime.broker, RedisBroker)
+    client: Any = runtime.broker.client
+    name = f"{runtime.broker.namespace}:{BACKFILLS_QUEUE}"
+    bodies = [body for key in (f"{name}.msgs", f"{name}.DQ.msgs") for body in client.hvals(key)]
+    return [Message.decode(body) for body in bodies]
+
+
+def test_every_chunk_sends_for_the_next_until_all_is_done_s71(runtime: Runtime) -> None:
+    number = start(runtime)
+    runtime.backfills.send(read(runtime, number))
+    runtime.backfills.send(read(runtime, number))  # a message may come twice
+    with working(runtime):
+        done = wait_until(lambda: (found := read(runtime, number)).settled_at and found)
+    assert isinstance(done, Backfill)
+    assert (done.state, done.done, done.step) == (State.DONE, USERS, USERS // ROWS + 1)
+
+
+def test_one_whose_message_was_lost_is_sent_for_anew_s71(runtime: Runtime) -> None:
+    number = start(runtime)
+    tick = runtime.sweeps["recover-backfills"]
+    assert tick(utc_now()) == {"backfills": 0}, "it may be under way"
+    late = tables.backfills.c.next_at - module.OVERDUE
+    with runtime.engine.begin() as connection:
+        connection.execute(update(tables.backfills).values(next_at=late))
+    assert tick(utc_now()) == {"backfills": 1}
+    assert tick(utc_now()) == {"backfills": 0}, "once is enough"
+    with working(runtime):
+        wait_until(lambda: read(runtime, number).state is State.DONE)
+    assert tick(utc_now() + timedelta(days=1)) == {"backfills": 0}
+
+
+def test_a_rate_is_kept_by_resting_after_each_chunk_s71(runtime: Runtime) -> None:
+    number = start(runtime, rate_max=2)
+    runtime.backfills.run(number, 0)
+    found = read(runtime, number)
+    assert (found.done, found.step) == (2, 1)
+    assert found.counted_until is not None
+    rested = (found.next_at - found.counted_until).total_seconds()
+    assert 0.5 < rested <= 1.1, "2 rows at 2 a second are a second, the work included"
+    [waits] = messages(runtime)
+    assert (waits.args, "eta" in waits.options) == ((number, 1), True)
+
+
+def test_live_traffic_goes_first_s73(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    number = start(runtime)
+    runtime.backfills.run(number, 0)
+    [waits] = messages(runtime)
+    assert "eta" not in waits.options, "nothing is in its way"
+    with Client(runtime.addresses.broker_url, namespace=runtime.settings.namespace) as client:
+        client.track("waits", "lessons", key="1")
+    runtime.backfills.run(number, 1)
+    assert all("eta" not in one.options for one in messages(runtime)), "a message is no crowd"
+    monkeypatch.setattr(module, "CROWD", 0)
+    runtime.backfills.run(number, 2)
+    [rests] = [one for one in messages(runtime) if "eta" in one.options]
+    assert rests.args == (number, 3)
+    found = read(runtime, number)
+    assert found.counted_until is not None
+    assert found.next_at > found.counted_until

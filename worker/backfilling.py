@@ -1,0 +1,127 @@
+"""Running backfills: each chunk is a message on a queue of its own, and sends the next one.
+
+A message names the backfill and its step, and may come twice, late, or never: a step is done once
+(`jobs.backfills`), and the tick `recover-backfills` sends anew what should long have run. Live
+traffic goes first (S73): while messages wait for workers in a crowd, a backfill rests nine tenths
+of the time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import structlog
+from dramatiq import Broker, Message
+
+from jobs.backfills import ACTIVE, Backfill, Context, run_chunk
+from models.statements import backfills as statements
+from streakline.contract import EVENTS_QUEUE
+from worker.clock import utc_now
+from worker.outages import is_outage
+from worker.queues import count_messages
+from worker.schedule import SWEEPS_QUEUE
+
+RUN_ACTOR = "run_backfill"
+CROWD = 100
+"""Messages of live traffic that wait, from which on backfills give way to them."""
+SHARE_IN_A_CROWD = 0.1
+"""Of the time: a backfill that never went on would hold an operator up for good."""
+REST_SECONDS_MAX = 10.0
+OVERDUE = timedelta(seconds=30)
+"""A chunk that should have begun so long ago has lost its message; none runs for so long."""
+FAILED_SECONDS = 1.0
+"""How long after a failure it is tried again."""
+
+log = structlog.get_logger(__name__)
+
+
+class BackfillRunner:
+    """Runs chunks, and sends for the next ones."""
+
+    def __init__(
+        self, context: Context, broker: Broker, wake_projector: Callable[[], None]
+    ) -> None:
+        self._context = context
+        self._broker = broker
+        self._wake_projector = wake_projector
+
+    @property
+    def context(self) -> Context:
+        """What the jobs of backfills are called with."""
+        return self._context
+
+    def send(self, backfill: Backfill) -> None:
+        """Ask the workers for the next chunk. Raises what the broker's client raises."""
+        self._send(backfill.backfill_id, backfill.step, 0.0)
+
+    def run(self, backfill_id: int, step: int) -> None:
+        """Run a chunk, and send for the next; the actor."""
+        began = time.monotonic()
+        before = self._read_done(backfill_id)
+        backfill = run_chunk(self._context, backfill_id, step, utc_now, is_outage)
+        if backfill is None:
+            return
+        self._wake_projector()
+        took = time.monotonic() - began
+        log.info(
+            "backfill_chunk",
+            backfill_id=backfill_id,
+            kind=backfill.kind,
+            state=backfill.state.value,
+            step=step,
+            done=backfill.done,
+            seconds=round(took, 3),
+            error=backfill.error,
+        )
+        if backfill.state in ACTIVE:
+            rows = max(0, backfill.done - before)
+            self._send(backfill_id, backfill.step, self._rest(backfill, rows, took))
+
+    def recover(self, now: datetime) -> int:
+        """Send anew for chunks that should long have run; return how many those were."""
+        with self._context.engine.begin() as connection:
+            overdue = statements.take_overdue(connection, now, OVERDUE)
+        for backfill_id, step in overdue:
+            self._send(backfill_id, step, 0.0)
+        return len(overdue)
+
+    def _rest(self, backfill: Backfill, rows: int, took: float) -> float:
+        """Return for how many seconds to rest after a chunk."""
+        rest = 0.0
+        if backfill.error is not None:
+            rest = FAILED_SECONDS
+        elif backfill.rate_max is not None:
+            rest = rows / backfill.rate_max - took
+        if self._is_crowded():
+            rest = max(rest, min(took / SHARE_IN_A_CROWD - took, REST_SECONDS_MAX))
+        return max(0.0, rest)
+
+    def _is_crowded(self) -> bool:
+        waiting = count_messages(self._broker)
+        return waiting[EVENTS_QUEUE] + waiting[SWEEPS_QUEUE] > CROWD
+
+    def _send(self, backfill_id: int, step: int, rest: float) -> None:
+        if rest:
+            with self._context.engine.begin() as connection:
+                due_at = utc_now() + timedelta(seconds=rest)
+                statements.put_next_at(connection, backfill_id, due_at)
+        self._broker.get_actor(RUN_ACTOR).send_with_options(
+            args=(backfill_id, step), delay=round(rest * 1000) or None
+        )
+
+    def _read_done(self, backfill_id: int) -> int:
+        with self._context.engine.connect() as connection:
+            backfill = statements.read_backfill(connection, backfill_id)
+        return 0 if backfill is None else backfill.done
+
+
+def put_back_on(broker: Broker) -> Callable[[bytes], None]:
+    """Return what puts a message that died back on its queue, with all its retries before it."""
+
+    def put_back(body: bytes) -> None:
+        message: Message[object] = Message.decode(body)
+        broker.enqueue(message.copy(options={"retries": 0}))
+
+    return put_back

@@ -1,0 +1,90 @@
+"""`backfill start KIND …`: a command for each kind, with its own parameters."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from jobs.backfills import By, NotPossible, start_backfill
+from models.statements.backfills import read_backfill
+from worker.cli.console import Json, fail, open_console_runtime, out, print_json, read_attributes
+from worker.clock import utc_now
+
+app = typer.Typer(no_args_is_help=True, help="Plan a backfill; workers begin at once.")
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change; change nothing.")]
+Rate = Annotated[float | None, typer.Option("--rate", help="Rows a second at the most.")]
+Why = Annotated[str | None, typer.Option("--reason", help="Why; kept with who did it.")]
+Actor = Annotated[
+    str | None, typer.Option("--by", help="Who wants it; without it, who is logged in.")
+]
+
+
+@app.command("recompute-users")
+def recompute_users(
+    user: Annotated[list[str] | None, typer.Option(help="These users alone; repeat it.")] = None,
+    users: Annotated[
+        Path | None, typer.Option("--users", help="A file with an id on each line.")
+    ] = None,
+    segment: Annotated[
+        list[str] | None, typer.Option(help="Users with an attribute, such as plan=pro; repeat it.")
+    ] = None,
+    dry_run: DryRun = False,
+    rate: Rate = None,
+    reason: Why = None,
+    by: Actor = None,
+    as_json: Json = False,
+) -> None:
+    """Fold users anew from nothing: everyone, a segment, or some."""
+    parameters: dict[str, Any] = {}
+    named = list(user or ())
+    if users is not None:
+        named += _lines(users)
+    if user or users is not None:
+        parameters["user_ids"] = named
+    if segment:
+        parameters["segment"] = read_attributes(segment, "--segment")
+    _start("recompute-users", parameters, dry_run, rate, reason, by, as_json)
+
+
+def _start(
+    kind: str,
+    parameters: Mapping[str, Any],
+    dry_run: bool,
+    rate: float | None,
+    reason: str | None,
+    by: str | None,
+    as_json: bool,
+) -> None:
+    with open_console_runtime() as runtime:
+        try:
+            backfill_id = start_backfill(
+                runtime.backfills.context,
+                kind,
+                parameters,
+                by=By(actor=by or getpass.getuser(), reason=reason),
+                now=utc_now(),
+                dry_run=dry_run,
+                rate_max=rate,
+            )
+        except NotPossible as error:
+            fail(str(error))
+        with runtime.engine.connect() as connection:
+            backfill = read_backfill(connection, backfill_id)
+        assert backfill is not None
+        runtime.backfills.send(backfill)
+    if as_json:
+        print_json({"id": backfill_id, "kind": kind, "dry_run": dry_run, "total": backfill.total})
+        return
+    out.print(f"backfill {backfill_id} is planned: streakline backfill watch {backfill_id}")
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line]
+    except (OSError, UnicodeDecodeError) as error:
+        fail(f"{path} cannot be read: {error}")

@@ -115,7 +115,9 @@ def _finalize(
         now=now,
     )
     # Whoever reads from now on reads the record; who is reading meanwhile still has the keys.
-    rankings.expire([rule.board(run.run, segment) for segment in segments])
+    boards = [rule.board(run.run, segment) for segment in segments]
+    board_statements.forget_projected(connection, boards)
+    rankings.expire(boards)
 
 
 def _definition(rules: Rules, run: StoredRun) -> BoardRule:

@@ -4,11 +4,15 @@ A batch leaves the scores that it changed in Postgres, in its own transaction an
 is right for every user. Under a lock they are read in that order and the last of each user written
 as an absolute value, so that it does no harm to run this twice, late, or after a crash. What has
 been written is forgotten in the transaction that holds the lock.
+
+A board that Redis was given once and has no more was lost: what changes on it is not written, for a
+reader would take the few who have changed for all. It is noted, and made anew by a backfill. While
+boards are made anew, what changes is written there as well (S74).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from sqlalchemy import Connection, Engine
 
@@ -64,7 +68,26 @@ def _project(
     if user_ids:
         for board, user_id, score in _read_all_time(connection, rules, user_ids):
             scores.setdefault(board, {})[user_id] = score
-    rankings.put_all(scores)
+    _put(connection, rankings, scores)
+
+
+def _put(
+    connection: Connection, rankings: Rankings, scores: Mapping[Board, dict[str, Score | None]]
+) -> None:
+    if not scores:
+        return
+    known = statements.find_projected(connection, scores)
+    lost = rankings.put_all(scores, expected=known)
+    statements.mark_lost(connection, lost)
+    rebuild = statements.read_rebuild(connection)
+    made = [] if rebuild is None else [board for board in scores if rebuild.covers(board)]
+    statements.add_projected(connection, scores.keys() - known.keys() - set(made), None)
+    if rebuild is not None:
+        begun = [board for board in made if known.get(board) == rebuild.build]
+        anew = {board: scores[board] for board in made}
+        # One that is lost there is found to be so when it is to be put into place.
+        rankings.put_all(anew, expected=begun, build=rebuild.build)
+        statements.add_projected(connection, set(made) - set(begun), rebuild.build)
 
 
 def _read_all_time(

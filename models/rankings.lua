@@ -5,16 +5,25 @@
 --          A member is 5 bytes of reached_at (seconds since year 1, big-endian), then the user id:
 --          members of equal score sort by their bytes, so who was earlier comes first.
 -- KEYS[2]  <board>:members  hash: user id -> the 5 bytes in front of it in <board>:order.
+--          Its field "\0build", which is no user's id, is there as long as the board is, empty or
+--          not, and tells in which build it was made: without it the board was lost.
+-- KEYS[3], KEYS[4]          of swap: the same two of the board as it was made anew.
 --
--- put(packed)                          writes absolute scores; MessagePack of one flat list:
+-- put(packed, build, expected, seconds)  writes absolute scores; MessagePack of one flat list:
 --                                      user, sort score, reached_at in seconds, ... no user twice;
---                                      where the sort score is empty the user is taken off.
+--                                      where the sort score is empty the user is taken off. Where
+--                                      the board is "expected" and not there it writes nothing and
+--                                      returns 0. The keys expire after some seconds, 0 for never.
+-- swap(build)                          puts the board that was made anew in place of the other;
+--                                      returns 0 where it is not there, nor was put there before.
+-- scores(user, ...)                    -> {reached_at as in members, sort score, ...} or false.
 -- standing(user)                       -> {place from 0, member, sort score}, or nothing.
 -- around(user, reach)                  -> {first place, member, sort score, ...}, or nothing.
 
 local order, members = KEYS[1], KEYS[2]
 local command = ARGV[1]
 
+local BUILD = "\0build"
 local REACHED = ">I5"
 local USERS_PER_CALL = 1000 -- Lua's stack holds the arguments of a call: 8000 at most
 
@@ -56,11 +65,41 @@ local function put(packed, first, last)
 end
 
 if command == "put" then
+    if redis.call("hexists", members, BUILD) == 0 then
+        if ARGV[4] == "expected" then
+            return 0
+        end
+        redis.call("hset", members, BUILD, ARGV[3])
+    end
     local packed = cmsgpack.unpack(ARGV[2])
     for first = 1, #packed, 3 * USERS_PER_CALL do
         put(packed, first, math.min(first + 3 * USERS_PER_CALL - 1, #packed))
     end
-    return redis.call("zcard", order)
+    if ARGV[5] ~= "0" then
+        redis.call("expire", order, ARGV[5])
+        redis.call("expire", members, ARGV[5])
+    end
+    return 1
+elseif command == "swap" then
+    if redis.call("hexists", KEYS[4], BUILD) == 0 then
+        return redis.call("hget", members, BUILD) == ARGV[2] and 1 or 0
+    end
+    redis.call("del", order, members)
+    if redis.call("exists", KEYS[3]) == 1 then
+        redis.call("rename", KEYS[3], order)
+        redis.call("persist", order)
+    end
+    redis.call("rename", KEYS[4], members)
+    redis.call("persist", members)
+    return 1
+elseif command == "scores" then
+    local found = {}
+    for at = 2, #ARGV do
+        local reached = redis.call("hget", members, ARGV[at])
+        table.insert(found, reached)
+        table.insert(found, reached and redis.call("zscore", order, reached .. ARGV[at]))
+    end
+    return found
 end
 
 local user = ARGV[2]

@@ -2,6 +2,8 @@
 
     <namespace>:ranking:{<leaderboard>/<run>/<segment>/<since>}:order    sorted set
     <namespace>:ranking:{<leaderboard>/<run>/<segment>/<since>}:members  hash
+    <namespace>:build:<build>:{<leaderboard>/<run>/<segment>/<since>}:…  both of a board that is
+                                                                         made anew, beside it
 
 What the keys hold stands on top of `rankings.lua`. The braces put all keys of a board on one node
 of a Redis Cluster. Scores are written as absolute values, so that writing one twice, or an old one
@@ -11,7 +13,7 @@ one beyond is an error rather than a rounded rank (S44).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -20,11 +22,15 @@ from typing import Any, cast
 import msgspec
 from redis import Redis
 
-from models.rules.rankings import Board, Scores, Standing
+from models.rules.rankings import Board, Score, Scores, Standing
 from streakline.contract import VALUE_MAX, VALUE_PLACES_MAX
 
 KEPT = timedelta(days=1)
 """How long a board stays that nobody changes any more."""
+BUILD_KEPT = timedelta(days=1)
+"""How long a board that is being made anew stays when nobody writes into it any more."""
+BUILD_FIELD = "\0build"
+"""As in `rankings.lua`; no user's id, for Postgres holds no NUL."""
 KEYS_AT_ONCE = 1_000
 REACHED_BYTES = 5
 """Seconds since year 1 reach 2**38 in the year 9999."""
@@ -49,14 +55,73 @@ class Rankings:
         """
         self.put_all({board: scores})
 
-    def put_all(self, scores: Mapping[Board, Scores]) -> None:
-        """Write scores on many boards: as many as fit go out in one round trip."""
+    def put_all(
+        self,
+        scores: Mapping[Board, Scores],
+        *,
+        expected: Collection[Board] = (),
+        build: str | None = None,
+    ) -> list[Board]:
+        """Write scores on many boards: as many as fit go out in one round trip.
+
+        Boards that are expected and not there were lost: nothing is written on them, for they would
+        be boards of few, and they are returned. With a `build` it is the boards being made anew,
+        which `swap` puts into place; what is not within a day vanishes.
+        """
+        written = [board for board, of_board in scores.items() if of_board]
+        kept = 0 if build is None else int(BUILD_KEPT.total_seconds())
         with self._redis.pipeline(transaction=False) as pipeline:
-            for board, of_board in scores.items():
-                if of_board:
-                    packed = msgspec.msgpack.encode(_pack(board, of_board))
-                    self._script(keys=self._keys(board), args=["put", packed], client=pipeline)
+            for board in written:
+                packed = msgspec.msgpack.encode(_pack(board, scores[board]))
+                how = "expected" if board in expected else "new"
+                arguments: list[str | bytes | int] = ["put", packed, build or "", how, kept]
+                self._script(keys=self._keys(board, build), args=arguments, client=pipeline)
+            done = pipeline.execute()
+        return [board for board, was_there in zip(written, done, strict=True) if not was_there]
+
+    def swap(self, boards: Collection[Board], build: str) -> list[Board]:
+        """Put boards that were made anew into place, each in one step; return those that are lost.
+
+        It may run again: what is in place stays so.
+        """
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for board in boards:
+                keys = [*self._keys(board), *self._keys(board, build)]
+                self._script(keys=keys, args=["swap", build], client=pipeline)
+            done = pipeline.execute()
+        return [board for board, is_there in zip(boards, done, strict=True) if not is_there]
+
+    def drop(self, boards: Iterable[Board]) -> None:
+        """Take boards away on which nobody is, or whose definition is not in force any more."""
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for board in boards:
+                pipeline.delete(*self._keys(board))
             pipeline.execute()
+
+    def find_lost(self, boards: Collection[Board]) -> list[Board]:
+        """Return those of the boards that are not there, not even empty."""
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for board in boards:
+                pipeline.hexists(self._key(board, "members"), BUILD_FIELD)
+            done = pipeline.execute()
+        return [board for board, is_there in zip(boards, done, strict=True) if not is_there]
+
+    def read_scores(self, wanted: Mapping[Board, Collection[str]]) -> dict[Board, dict[str, Score]]:
+        """Return what some users have on boards, those left out who have no score there."""
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for board, user_ids in wanted.items():
+                self._script(keys=self._keys(board), args=["scores", *user_ids], client=pipeline)
+            done = pipeline.execute()
+        return {
+            board: {
+                user_id: _score(board, reached, int(float(sort_score)))
+                for user_id, reached, sort_score in zip(
+                    user_ids, found[::2], found[1::2], strict=True
+                )
+                if reached
+            }
+            for (board, user_ids), found in zip(wanted.items(), done, strict=True)
+        }
 
     def expire(self, boards: Iterable[Board]) -> None:
         """Let boards vanish after a while: nobody will change them any more, some read them yet."""
@@ -120,12 +185,13 @@ class Rankings:
     def _run(self, board: Board, command: str, *arguments: bytes | str | int) -> Any:
         return self._script(keys=self._keys(board), args=[command, *arguments])
 
-    def _keys(self, board: Board) -> list[str]:
-        return [self._key(board, "order"), self._key(board, "members")]
+    def _keys(self, board: Board, build: str | None = None) -> list[str]:
+        return [self._key(board, "order", build), self._key(board, "members", build)]
 
-    def _key(self, board: Board, part: str) -> str:
+    def _key(self, board: Board, part: str, build: str | None = None) -> str:
         name = f"{board.leaderboard}/{board.run}/{board.segment}/{board.since}"
-        return f"{self._namespace}:ranking:{{{name}}}:{part}"
+        where = "ranking" if build is None else f"build:{build}"
+        return f"{self._namespace}:{where}:{{{name}}}:{part}"
 
 
 def _pack(board: Board, scores: Scores) -> list[str | int]:
@@ -151,11 +217,16 @@ def _reached_seconds(reached_at: datetime) -> int:
 
 
 def _standing(board: Board, place: int, member: bytes, sort_score: int) -> Standing:
-    units = sort_score if board.ascending else -sort_score
-    seconds = int.from_bytes(member[:REACHED_BYTES], "big")
+    score = _score(board, member[:REACHED_BYTES], sort_score)
     return Standing(
         rank=place + 1,
         user_id=member[REACHED_BYTES:].decode(),
-        score=Decimal(units).scaleb(-VALUE_PLACES_MAX),
-        reached_at=_YEAR_ONE + timedelta(seconds=seconds),
+        score=score.score,
+        reached_at=score.reached_at,
     )
+
+
+def _score(board: Board, reached: bytes, sort_score: int) -> Score:
+    units = sort_score if board.ascending else -sort_score
+    seconds = int.from_bytes(reached, "big")
+    return Score(Decimal(units).scaleb(-VALUE_PLACES_MAX), _YEAR_ONE + timedelta(seconds=seconds))

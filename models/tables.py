@@ -400,6 +400,20 @@ touched_boards = Table(
     CheckConstraint("(scores is null) <> (user_ids is null)", name="scores"),
 )
 
+projected_boards = Table(
+    "projected_boards",
+    metadata,
+    # boards that Redis was given and must have, whole: where one is missing, Redis has lost it
+    Column("leaderboard", ID, primary_key=True),
+    Column("since", Integer, primary_key=True, autoincrement=False),
+    Column("run", ID, primary_key=True),
+    Column("segment", ID, primary_key=True),
+    Column("ascending", Boolean, nullable=False),
+    # the build in which the board is being made anew, beside the one that is read
+    Column("build", Text),
+    Column("lost_at", INSTANT),
+)
+
 dead_messages = Table(
     "dead_messages",
     metadata,
@@ -489,6 +503,13 @@ backfills = Table(
     Column("planned_at", INSTANT, nullable=False),
     Column("settled_at", INSTANT),
     Index(None, "next_at", postgresql_where=text("state in ('planned', 'running')")),
+    # whoever projects writes into one build beside what is read, and not into two
+    Index(
+        "uq_backfills_rebuild",
+        "kind",
+        unique=True,
+        postgresql_where=text("kind = 'rebuild-rankings' and settled_at is null and not dry_run"),
+    ),
 )
 
 backfill_actions = Table(

@@ -15,8 +15,10 @@ from datetime import datetime, timedelta
 import structlog
 from dramatiq import Broker, Message
 
-from jobs.backfills import ACTIVE, Backfill, Context, run_chunk
+from jobs.backfills import ACTIVE, Backfill, By, Context, run_chunk, start_backfill
+from jobs.watch_rankings import watch_rankings
 from models.statements import backfills as statements
+from models.statements.boards import REBUILD_RANKINGS
 from streakline.contract import EVENTS_QUEUE
 from worker.clock import utc_now
 from worker.outages import is_outage
@@ -24,6 +26,8 @@ from worker.queues import count_messages
 from worker.schedule import SWEEPS_QUEUE
 
 RUN_ACTOR = "run_backfill"
+OURSELVES = "streakline"
+"""Who starts a backfill that no operator did."""
 CROWD = 100
 """Messages of live traffic that wait, from which on backfills give way to them."""
 SHARE_IN_A_CROWD = 0.1
@@ -86,6 +90,18 @@ class BackfillRunner:
         for backfill_id, step in overdue:
             self._send(backfill_id, step, 0.0)
         return len(overdue)
+
+    def heal_rankings(self, now: datetime) -> int:
+        """Have boards that Redis has lost made anew; return how many are lost."""
+        lost = watch_rankings(self._context.engine, self._context.rankings)
+        with self._context.engine.connect() as connection:
+            is_healing = statements.count_unsettled(connection, REBUILD_RANKINGS) > 0
+        if lost and not is_healing:
+            by = By(actor=OURSELVES, reason=f"Redis has lost boards, {lost} of those looked at")
+            number = start_backfill(self._context, REBUILD_RANKINGS, {}, by=by, now=now)
+            log.warning("rankings_lost", boards=lost, backfill_id=number)
+            self._send(number, 0, 0.0)
+        return lost
 
     def _rest(self, backfill: Backfill, rows: int, took: float) -> float:
         """Return for how many seconds to rest after a chunk."""

@@ -87,7 +87,10 @@ def build_sweeps(
         ),
         "plan-emails": _plan(engine, rulebooks),
         "send-emails": _SendSweep(mailer),
-        "recover-backfills": lambda now: {"backfills": backfills.recover(now)},
+        "recover-backfills": lambda now: {
+            "backfills": backfills.recover(now),
+            "lost_boards": backfills.heal_rankings(now),
+        },
         "close-ledgers": _waiting(_close(engine, rulebooks, warehouse, events_kept)),
         HELP_SWEEP: streaks,
     }

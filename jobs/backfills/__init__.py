@@ -180,7 +180,7 @@ def _do(
     chunk = kind.run(work)
     is_end = chunk.cursor is None
     if is_end:
-        kind.forget(context, connection, backfill)
+        kind.forget(connection, backfill)
     done = chunk.rows if chunk.restarts else backfill.done + chunk.rows
     total = backfill.total if chunk.total is None else chunk.total
     statements.put_step(
@@ -222,7 +222,7 @@ def _change(
         statements.put_state(connection, backfill, state, now)
         _act(connection, backfill_id, action, by, {}, now)
         if state is State.CANCELLED:
-            KINDS[backfill.kind].forget(context, connection, backfill)
+            KINDS[backfill.kind].forget(connection, backfill)
     return _read(context, backfill_id)
 
 

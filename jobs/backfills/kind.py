@@ -103,16 +103,16 @@ class Kind(Protocol):
     def rows_max(self) -> int:
         """Rows of a chunk at the most: about a second's work."""
 
-    def read(self, context: Context, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    def read(self, context: Context, parameters: Mapping[str, Any], /) -> dict[str, Any]:
         """Return the parameters, checked and complete. Raises NotPossible."""
 
-    def count(self, context: Context, parameters: Mapping[str, Any]) -> int | None:
+    def count(self, context: Context, parameters: Mapping[str, Any], /) -> int | None:
         """Return how many rows there are about, None where that is not known."""
 
-    def run(self, work: Work) -> Chunk:
+    def run(self, work: Work, /) -> Chunk:
         """Do a chunk. Raises Hopeless, and what the servers' clients raise."""
 
-    def forget(self, context: Context, connection: Connection, backfill: Backfill) -> None:
+    def forget(self, connection: Connection, backfill: Backfill, /) -> None:
         """Clear away what a backfill that has ended or was cancelled holds beside its row."""
 
 

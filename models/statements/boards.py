@@ -8,11 +8,27 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select
+from sqlalchemy import Connection, Integer, and_, bindparam, delete, func, insert, select, update
 
 from models.rules.rankings import Board, Score, Scores
-from models.statements.rows import arrays, given_columns, insert_given, match_given, one_of
-from models.tables import run_scores, runs, touched_boards, users
+from models.statements.rows import (
+    arrays,
+    given,
+    given_columns,
+    insert_given,
+    match_given,
+    one_of,
+    upsert_given,
+)
+from models.tables import (
+    ID,
+    backfills,
+    projected_boards,
+    run_scores,
+    runs,
+    touched_boards,
+    users,
+)
 
 ADVISORY_CLASS = 0x5EA4
 """The first of the two numbers of our advisory locks, so that no one else's are ours."""
@@ -55,6 +71,46 @@ _SCORES_OF_USERS = (
     .where(one_of(run_scores.c.user_id, "user_ids"))
 )
 _LOCK_PROJECTING = select(func.pg_advisory_xact_lock(ADVISORY_CLASS, PROJECTING))
+
+REBUILD_RANKINGS = "rebuild-rankings"
+"""The backfill that makes boards anew, beside those that are read."""
+_BOARD = ("leaderboard", "run", "segment", "since")
+_board_asked = given_columns(projected_boards, *_BOARD)
+_PROJECTED = select(projected_boards).join(
+    _board_asked, match_given(projected_boards, _board_asked, *_BOARD)
+)
+_KEEP_PROJECTED = upsert_given(projected_boards, *_BOARD, "ascending", "build")
+_ADD_PROJECTED = insert_given(projected_boards, *_BOARD, "ascending").on_conflict_do_nothing()
+# An update reserves the names of the table's own columns for its parameters.
+_LOST_COLUMNS = ("of_leaderboard", "of_run", "of_segment", "of_since")
+_lost = given("given", of_leaderboard=ID, of_run=ID, of_segment=ID, of_since=Integer())
+_LOST = (
+    update(projected_boards)
+    .values(lost_at=func.now())
+    .where(
+        *[
+            projected_boards.c[name] == _lost.c[given_name]
+            for name, given_name in zip(_BOARD, _LOST_COLUMNS, strict=True)
+        ],
+        projected_boards.c.lost_at.is_(None),
+    )
+)
+_COUNT_LOST = (
+    select(func.count())
+    .select_from(projected_boards)
+    .where(projected_boards.c.lost_at.is_not(None))
+)
+_SOME_PROJECTED = select(projected_boards).order_by(func.random()).limit(bindparam("limit"))
+_BUILT = update(projected_boards).where(projected_boards.c.build == bindparam("of_build"))
+_FORGET_BOARDS = delete(projected_boards).where(
+    match_given(projected_boards, _board_asked, *_BOARD)
+)
+_REBUILD = select(backfills.c.cursor, backfills.c.parameters).where(
+    backfills.c.kind == REBUILD_RANKINGS,
+    backfills.c.settled_at.is_(None),
+    ~backfills.c.dry_run,
+    backfills.c.cursor.is_not(None),
+)
 
 _TOUCH = insert(touched_boards)
 _numbered = select(
@@ -105,6 +161,18 @@ class Touch:
     touch_id: int
     scores: Mapping[Board, Scores]
     user_ids: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebuild:
+    """Boards that are being made anew: those of some leaderboards, or None for all."""
+
+    build: str
+    leaderboards: Sequence[str] | None
+
+    def covers(self, board: Board) -> bool:
+        """Tell whether a board is among them."""
+        return self.leaderboards is None or board.leaderboard in self.leaderboards
 
 
 def named(name: RunName) -> dict[str, object]:
@@ -172,6 +240,68 @@ def lock_projecting(connection: Connection) -> None:
     connection.execute(_LOCK_PROJECTING)
 
 
+def find_projected(connection: Connection, boards: Iterable[Board]) -> dict[Board, str | None]:
+    """Return those of the boards that Redis was given, each with the build it is made anew in."""
+    rows = connection.execute(_PROJECTED, arrays(_BOARD, (board[:-1] for board in boards)))
+    return {_board(row): row.build for row in rows}
+
+
+def list_projected(connection: Connection) -> dict[Board, str | None]:
+    """Return all boards that Redis was given, each with the build it is made anew in."""
+    return {_board(row): row.build for row in connection.execute(select(projected_boards))}
+
+
+def pick_projected(connection: Connection, count: int) -> list[Board]:
+    """Return some of the boards that Redis was given, at random."""
+    return [_board(row) for row in connection.execute(_SOME_PROJECTED, {"limit": count})]
+
+
+def add_projected(connection: Connection, boards: Iterable[Board], build: str | None) -> None:
+    """Note that Redis was given boards; with a build, that they are in it too."""
+    ordered = sorted(boards)
+    if not ordered:
+        return
+    if build is None:
+        connection.execute(_ADD_PROJECTED, arrays((*_BOARD, "ascending"), ordered))
+    else:
+        rows = ((*board, build) for board in ordered)
+        connection.execute(_KEEP_PROJECTED, arrays((*_BOARD, "ascending", "build"), rows))
+
+
+def mark_lost(connection: Connection, boards: Iterable[Board]) -> None:
+    """Note that Redis has lost boards."""
+    ordered = sorted(board[:-1] for board in boards)
+    if ordered:
+        connection.execute(_LOST, arrays(_LOST_COLUMNS, ordered))
+
+
+def count_lost(connection: Connection) -> int:
+    """Return how many boards Redis is known to have lost."""
+    count: int = connection.execute(_COUNT_LOST).scalar_one()
+    return count
+
+
+def finish_build(connection: Connection, build: str, *, in_place: bool) -> None:
+    """Note that the boards of a build are in place, or that it was given up."""
+    values: dict[str, None] = {"build": None} | ({"lost_at": None} if in_place else {})
+    connection.execute(_BUILT.values(**values), {"of_build": build})
+
+
+def forget_projected(connection: Connection, boards: Iterable[Board]) -> None:
+    """Note that Redis need not have boards any more."""
+    ordered = sorted(board[:-1] for board in boards)
+    if ordered:
+        connection.execute(_FORGET_BOARDS, arrays(_BOARD, ordered))
+
+
+def read_rebuild(connection: Connection) -> Rebuild | None:
+    """Return what is being made anew: whoever projects writes there, too."""
+    row = connection.execute(_REBUILD).first()
+    if row is None:
+        return None
+    return Rebuild(build=row.cursor["build"], leaderboards=row.parameters.get("leaderboards"))
+
+
 def touch(connection: Connection, touched: Mapping[Board, Scores]) -> None:
     """Note the scores that changed, by board, for Redis to follow."""
     scores = [
@@ -213,6 +343,10 @@ def read_oldest_touch(connection: Connection) -> datetime | None:
     """Return when the batch began that has waited longest to be projected."""
     oldest: datetime | None = connection.execute(_OLDEST).scalar_one_or_none()
     return oldest
+
+
+def _board(row: Any) -> Board:
+    return Board(row.leaderboard, row.run, row.segment, row.since, row.ascending)
 
 
 def _opened(opens_at: datetime, closes_at: datetime, final_at: datetime, now: datetime) -> Ends:

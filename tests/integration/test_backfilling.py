@@ -18,7 +18,7 @@ from jobs.backfills.kinds.recompute_users import RecomputeUsers
 from models import tables
 from models.statements.backfills import Backfill, State, read_backfill
 from streakline import Client
-from tests.applying import put_events, put_program
+from tests.applying import put_events, put_program, read_leaderboard, read_table
 from tests.stack import PROGRAM
 from tests.waiting import wait_until
 from worker import backfilling as module
@@ -100,15 +100,15 @@ def test_every_chunk_sends_for_the_next_until_all_is_done_s71(runtime: Runtime) 
 def test_one_whose_message_was_lost_is_sent_for_anew_s71(runtime: Runtime) -> None:
     number = start(runtime)
     tick = runtime.sweeps["recover-backfills"]
-    assert tick(utc_now()) == {"backfills": 0}, "it may be under way"
+    assert tick(utc_now()) == {"backfills": 0, "lost_boards": 0}, "it may be under way"
     late = tables.backfills.c.next_at - module.OVERDUE
     with runtime.engine.begin() as connection:
         connection.execute(update(tables.backfills).values(next_at=late))
-    assert tick(utc_now()) == {"backfills": 1}
-    assert tick(utc_now()) == {"backfills": 0}, "once is enough"
+    assert tick(utc_now()) == {"backfills": 1, "lost_boards": 0}
+    assert tick(utc_now()) == {"backfills": 0, "lost_boards": 0}, "once is enough"
     with working(runtime):
         wait_until(lambda: read(runtime, number).state is State.DONE)
-    assert tick(utc_now() + timedelta(days=1)) == {"backfills": 0}
+    assert tick(utc_now() + timedelta(days=1)) == {"backfills": 0, "lost_boards": 0}
 
 
 def test_a_rate_is_kept_by_resting_after_each_chunk_s71(runtime: Runtime) -> None:
@@ -139,3 +139,23 @@ def test_live_traffic_goes_first_s73(runtime: Runtime, monkeypatch: pytest.Monke
     found = read(runtime, number)
     assert found.counted_until is not None
     assert found.next_at > found.counted_until
+
+
+def test_boards_that_redis_lost_are_made_anew_by_themselves_s74(runtime: Runtime) -> None:
+    runtime.projector.project()
+    board = read_leaderboard(runtime.engine, "lessons")
+    before = runtime.rankings.page(board, limit=USERS)
+    assert len(before) == USERS
+    tick = runtime.sweeps["recover-backfills"]
+    assert tick(utc_now()) == {"backfills": 0, "lost_boards": 0}
+    keys: Any = list(runtime.redis.scan_iter(match=f"{runtime.settings.namespace}:ranking:*"))
+    runtime.redis.delete(*keys)
+    assert tick(utc_now()) == {"backfills": 0, "lost_boards": 2}
+    assert tick(utc_now()) == {"backfills": 0, "lost_boards": 2}, "one is under way already"
+    with working(runtime):
+        wait_until(lambda: runtime.rankings.page(board, limit=USERS) == before)
+    [started] = read_table(runtime.engine, tables.backfill_actions)
+    assert (started["actor"], started["reason"]) == (
+        "streakline",
+        "Redis has lost boards, 2 of those looked at",
+    )

@@ -51,6 +51,22 @@ def recompute_users(
     _start("recompute-users", parameters, dry_run, rate, reason, by, as_json)
 
 
+@app.command("rebuild-rankings")
+def rebuild_rankings(
+    leaderboard: Annotated[
+        list[str] | None, typer.Option(help="These leaderboards alone; repeat it.")
+    ] = None,
+    dry_run: DryRun = False,
+    rate: Rate = None,
+    reason: Why = None,
+    by: Actor = None,
+    as_json: Json = False,
+) -> None:
+    """Make the boards in Redis anew from Postgres; readers see the old ones until then."""
+    parameters = {"leaderboards": leaderboard} if leaderboard else {}
+    _start("rebuild-rankings", parameters, dry_run, rate, reason, by, as_json)
+
+
 def _start(
     kind: str,
     parameters: Mapping[str, Any],

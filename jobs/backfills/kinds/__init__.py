@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from jobs.backfills.kind import Kind
+from jobs.backfills.kinds.rebuild_rankings import RebuildRankings
 from jobs.backfills.kinds.recompute_users import RecomputeUsers
 
-_ALL: tuple[Kind, ...] = (RecomputeUsers(),)
+_ALL: tuple[Kind, ...] = (RecomputeUsers(), RebuildRankings())
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _ALL}

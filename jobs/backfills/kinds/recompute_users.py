@@ -65,7 +65,7 @@ class RecomputeUsers:
         is_end = len(user_ids) < work.rows_max
         return Chunk(rows=len(user_ids), cursor=None if is_end else {"after": user_ids[-1]})
 
-    def forget(self, context: Context, connection: Connection, backfill: Backfill) -> None:
+    def forget(self, _connection: Connection, _backfill: Backfill) -> None:
         """It holds nothing."""
 
 

@@ -1,4 +1,4 @@
-"""Backfills: how far each is, who wanted it, what it has read, and what it could not use."""
+"""Backfills: how far each is, who wanted it, what it has read; and which boards Redis has."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -40,6 +40,15 @@ def upgrade() -> None:
         ["next_at"],
         postgresql_where=sa.text("state in ('planned', 'running')"),
     )
+    op.create_index(
+        "uq_backfills_rebuild",
+        "backfills",
+        ["kind"],
+        unique=True,
+        postgresql_where=sa.text(
+            "kind = 'rebuild-rankings' and settled_at is null and not dry_run"
+        ),
+    )
     op.create_table(
         "backfill_actions",
         sa.Column("action_id", sa.BigInteger(), sa.Identity(), nullable=False),
@@ -72,4 +81,17 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("body", JSONB(), nullable=True),
         sa.PrimaryKeyConstraint("backfill_id", "number", name=op.f("pk_backfill_refusals")),
+    )
+    op.create_table(
+        "projected_boards",
+        sa.Column("leaderboard", ID, nullable=False),
+        sa.Column("since", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("run", ID, nullable=False),
+        sa.Column("segment", ID, nullable=False),
+        sa.Column("ascending", sa.Boolean(), nullable=False),
+        sa.Column("build", sa.Text(), nullable=True),
+        sa.Column("lost_at", INSTANT, nullable=True),
+        sa.PrimaryKeyConstraint(
+            "leaderboard", "since", "run", "segment", name=op.f("pk_projected_boards")
+        ),
     )

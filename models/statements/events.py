@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -10,12 +10,29 @@ from hashlib import blake2b
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    LargeBinary,
+    Text,
+    bindparam,
+    delete,
+    func,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 
 from models.rules.acceptance import Content, Refusal
 from models.rules.arrivals import Dated, Identity
-from models.statements.rows import arrays, given_columns, insert_given, match_given
+from models.statements.rows import (
+    arrays,
+    given,
+    given_columns,
+    insert_given,
+    last_whole,
+    match_given,
+)
 from models.tables import event_counts, events, rejected_events
 
 COUNT_SHARDS = 64
@@ -69,6 +86,15 @@ _LIST_REJECTED = (
     .limit(bindparam("limit"))
 )
 
+_DIGESTS = given("given", of_digest=LargeBinary())
+_DROP_REJECTED = delete(rejected_events).where(rejected_events.c.digest == _DIGESTS.c.of_digest)
+_given_reasons = given("given", of_digest=LargeBinary(), new_reason=Text(), new_detail=Text())
+_PUT_REASONS = (
+    update(rejected_events)
+    .values(reason=_given_reasons.c.new_reason, detail=_given_reasons.c.new_detail)
+    .where(rejected_events.c.digest == _given_reasons.c.of_digest)
+)
+
 _COUNT = insert(event_counts).values(
     shard=func.mod(func.pg_backend_pid(), COUNT_SHARDS),
     outcome=bindparam("outcome"),
@@ -106,6 +132,17 @@ class Rejected:
     received_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAside:
+    """An event on the list of those set aside."""
+
+    digest: bytes
+    user_id: str
+    reason: str
+    event: Any
+    received_at: datetime
+
+
 def read_known(connection: Connection, identities: Iterable[Identity]) -> dict[Identity, Content]:
     """Return what the accepted events of these identities said."""
     rows = connection.execute(_KNOWN, arrays(["user_id", "metric", "key"], identities)).all()
@@ -136,6 +173,68 @@ def add_rejected(connection: Connection, rejected: Iterable[Rejected], program_v
 def list_rejected(connection: Connection, limit: int) -> list[dict[str, Any]]:
     """Return the events set aside last, newest first, as columns of `rejected_events`."""
     return [dict(row) for row in connection.execute(_LIST_REJECTED, {"limit": limit}).mappings()]
+
+
+def count_rejected(
+    connection: Connection, reasons: Collection[str], metrics: Collection[str]
+) -> int:
+    """Return how many events of known users are set aside, for these reasons and metrics or all."""
+    query = select(func.count()).select_from(rejected_events).where(*_asked_for(reasons, metrics))
+    count: int = connection.execute(query).scalar_one()
+    return count
+
+
+def read_rejected(
+    connection: Connection,
+    reasons: Collection[str],
+    metrics: Collection[str],
+    after: str,
+    rows_max: int,
+) -> list[SetAside]:
+    """Return events set aside of the next users, about so many: all of a user, or none."""
+    asked = [*_asked_for(reasons, metrics), rejected_events.c.user_id > after]
+    first = select(rejected_events.c.user_id).where(*asked).order_by(rejected_events.c.user_id)
+    users = connection.execute(first.limit(rows_max)).scalars().all()
+    until = last_whole(users, rows_max)
+    if until is None:
+        return []
+    rows = connection.execute(
+        select(rejected_events)
+        .where(*asked, rejected_events.c.user_id <= until)
+        .order_by(
+            rejected_events.c.user_id, rejected_events.c.received_at, rejected_events.c.digest
+        )
+    )
+    return [
+        SetAside(
+            digest=row.digest,
+            user_id=row.user_id,
+            reason=row.reason,
+            event=row.event,
+            received_at=row.received_at,
+        )
+        for row in rows
+    ]
+
+
+def drop_rejected(connection: Connection, digests: Iterable[bytes]) -> None:
+    """Take events off the list: they count now."""
+    connection.execute(_DROP_REJECTED, {"of_digest": sorted(digests)})
+
+
+def put_reasons(connection: Connection, refusals: Mapping[bytes, Refusal]) -> None:
+    """Say anew why events are set aside."""
+    rows = ((digest, one.reason.value, one.detail) for digest, one in sorted(refusals.items()))
+    connection.execute(_PUT_REASONS, arrays(("of_digest", "new_reason", "new_detail"), rows))
+
+
+def _asked_for(reasons: Collection[str], metrics: Collection[str]) -> list[ColumnElement[bool]]:
+    asked: list[ColumnElement[bool]] = [rejected_events.c.user_id.is_not(None)]
+    if reasons:
+        asked.append(rejected_events.c.reason.in_(sorted(reasons)))
+    if metrics:
+        asked.append(rejected_events.c.metric.in_(sorted(metrics)))
+    return asked
 
 
 def count_outcomes(connection: Connection, outcomes: Mapping[Outcome, int]) -> None:

@@ -164,3 +164,18 @@ def arrays(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> dict[str, Seq
     """Turn rows into the parameters of a statement made with `given`: a sequence for each name."""
     columns = list(zip(*rows, strict=True))
     return dict(zip(names, columns or [()] * len(names), strict=True))
+
+
+def last_whole(keys: Sequence[str], rows_max: int) -> str | None:
+    """Return up to which key all rows are among the first `rows_max`, by their keys in order.
+
+    Where a single key has more than that it is that key; None where there are no rows.
+
+    >>> last_whole(["a", "a", "b"], 3), last_whole(["a", "a", "b"], 9), last_whole(["a", "a"], 2)
+    ('a', 'b', 'a')
+    """
+    if not keys:
+        return None
+    if len(keys) < rows_max or keys[0] == keys[-1]:
+        return keys[-1]
+    return next(key for key in reversed(keys) if key != keys[-1])

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import BindParameter, Connection, bindparam, delete, func, select
 
-from models.statements.rows import arrays, insert_given
+from models.statements.rows import arrays, insert_given, last_whole
 from models.tables import backfill_refusals, backfill_rows
 
 _ROW_COLUMNS = ("backfill_id", "user_id", "number", "is_event", "file", "line", "body")
@@ -83,10 +83,9 @@ def read_rows(
     """Return the rows of the next users, about so many: all of a user, or none."""
     asked = {"of_id": backfill_id, "after": after, "limit": rows_max}
     users = connection.execute(_LAST_USERS, asked).scalars().all()
-    if not users:
+    until = last_whole(users, rows_max)
+    if until is None:
         return []
-    is_whole = len(users) < rows_max or users[0] == users[-1]
-    until = users[-1] if is_whole else max(one for one in users if one != users[-1])
     rows = connection.execute(_ROWS, {"of_id": backfill_id, "after": after, "until": until})
     return [
         StagedRow(

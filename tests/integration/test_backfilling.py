@@ -159,3 +159,13 @@ def test_boards_that_redis_lost_are_made_anew_by_themselves_s74(runtime: Runtime
         "streakline",
         "Redis has lost boards, 2 of those looked at",
     )
+
+
+def test_a_dead_message_runs_again_with_all_its_retries(runtime: Runtime) -> None:
+    message = runtime.broker.get_actor("recompute_users").message(utc_now().isoformat())
+    runtime.backfills.context.put_back(message.copy(options={"retries": 8}).encode())
+    assert isinstance(runtime.broker, RedisBroker)
+    client: Any = runtime.broker.client
+    [body] = client.hvals(f"{runtime.broker.namespace}:sweeps.msgs")
+    again: Message[Any] = Message.decode(body)
+    assert (again.message_id, again.options["retries"]) == (message.message_id, 0)

@@ -67,6 +67,39 @@ def rebuild_rankings(
     _start("rebuild-rankings", parameters, dry_run, rate, reason, by, as_json)
 
 
+@app.command("replay-rejected")
+def replay_rejected(
+    refused_as: Annotated[
+        list[str] | None,
+        typer.Option("--refused-as", help="Set aside for this, such as unknown-metric; repeat it."),
+    ] = None,
+    metric: Annotated[list[str] | None, typer.Option(help="Of this metric; repeat it.")] = None,
+    dry_run: DryRun = False,
+    rate: Rate = None,
+    reason: Why = None,
+    by: Actor = None,
+    as_json: Json = False,
+) -> None:
+    """Apply events that were set aside, after the program was put right."""
+    parameters = {"reasons": refused_as or [], "metrics": metric or []}
+    _start("replay-rejected", parameters, dry_run, rate, reason, by, as_json)
+
+
+@app.command("replay-dead")
+def replay_dead(
+    actor: Annotated[
+        list[str] | None, typer.Option(help="Messages of this actor alone; repeat it.")
+    ] = None,
+    dry_run: DryRun = False,
+    rate: Rate = None,
+    reason: Why = None,
+    by: Actor = None,
+    as_json: Json = False,
+) -> None:
+    """Put messages that were given up back on their queues."""
+    _start("replay-dead", {"actors": actor or []}, dry_run, rate, reason, by, as_json)
+
+
 def _start(
     kind: str,
     parameters: Mapping[str, Any],

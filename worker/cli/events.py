@@ -1,4 +1,4 @@
-"""`events import|rejected|close`: the past, brought in; what was set aside; what may leave."""
+"""`events import|rejected|replay|close`: the past; what was set aside; what may leave."""
 
 from __future__ import annotations
 
@@ -29,11 +29,13 @@ from jobs.import_events.reading import Refused, UserLine, count_lines, read_even
 from models.statements.events import list_rejected
 from streakline.contract import Event
 from streakline.transport import Transport, connect
+from worker.cli.backfill_kinds import replay_rejected
 from worker.cli.console import NO, Json, err, fail, open_console_runtime, out, print_json, refuse
 from worker.clock import utc_now
 from worker.runtime import Runtime
 
 app = typer.Typer(no_args_is_help=True, help="Bring events in; see what was set aside.")
+app.command("replay")(replay_rejected)
 
 SHOWN_MAX = 20
 

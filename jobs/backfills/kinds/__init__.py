@@ -5,6 +5,13 @@ from __future__ import annotations
 from jobs.backfills.kind import Kind
 from jobs.backfills.kinds.rebuild_rankings import RebuildRankings
 from jobs.backfills.kinds.recompute_users import RecomputeUsers
+from jobs.backfills.kinds.replay_dead import ReplayDead
+from jobs.backfills.kinds.replay_rejected import ReplayRejected
 
-_ALL: tuple[Kind, ...] = (RecomputeUsers(), RebuildRankings())
+_ALL: tuple[Kind, ...] = (
+    RecomputeUsers(),
+    RebuildRankings(),
+    ReplayRejected(),
+    ReplayDead(),
+)
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _ALL}

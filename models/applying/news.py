@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from jobs.apply_events.dating import date_arrivals
+from models.applying.dating import date_arrivals
 from models.folding import News
 from models.rules import timelines
 from models.rules.arrivals import Arrival, Dated, Told

@@ -7,7 +7,7 @@ from datetime import date, datetime
 
 from sqlalchemy import Connection
 
-from jobs.apply_events.dating import date_arrivals
+from models.applying.dating import date_arrivals
 from models.folding import News
 from models.rules.acceptance import NONE_CLOSED, Accepted, Closed, Days, UserDay, accept
 from models.rules.arrivals import Arrival

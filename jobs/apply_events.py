@@ -11,23 +11,14 @@ An error here is the database's, or a bug of ours, and the caller tries again wi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
-from jobs.apply_events.accepting import accept_arrivals
-from jobs.apply_events.decode import Batch, Item, Kind, Received, collect, decode, reject
-from jobs.apply_events.news import collect_news
-from models.folding import bring_up_to_date, renew_stale
+from models.applying import Applied, Item, Kind, Received, apply_locked, collect, decode
 from models.rulebooks import Rulebooks
-from models.rules.acceptance import Accepted, Reason
-from models.rules.rulebook import Rules
-from models.statements import events as event_statements
 from models.statements import users as user_statements
-from models.statements.events import Outcome
-from models.statements.users import Users
 
 __all__ = [
     "Applied",
@@ -39,21 +30,6 @@ __all__ = [
     "apply_free",
     "decode",
 ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Applied:
-    """What came of a batch: how many events had each outcome, and whether any board changed."""
-
-    outcomes: Mapping[Outcome, int]
-    touched: bool = False
-
-    def joined(self, other: Applied) -> Applied:
-        """Return what came of both."""
-        outcomes = {
-            outcome: self.outcomes[outcome] + other.outcomes[outcome] for outcome in Outcome
-        }
-        return Applied(outcomes=outcomes, touched=self.touched or other.touched)
 
 
 def apply_events(
@@ -74,7 +50,7 @@ def apply_all(
     with engine.begin() as connection:
         rules = rulebooks.current(connection)
         users = user_statements.lock_users(connection, batch.user_ids(), rules.stamp)
-        return applied.joined(_apply_locked(connection, rules, batch, users, now))
+        return applied.joined(apply_locked(connection, rules, batch, users, now))
 
 
 def apply_free(
@@ -94,38 +70,8 @@ def apply_free(
             users = user_statements.lock_free_users(connection, user_ids, rules.stamp)
             rest = user_ids - users.states.keys()
             left, free = batch.split(rest)
-            applied = _apply_locked(connection, rules, free, users, now)
+            applied = apply_locked(connection, rules, free, users, now)
         if rest:
             with connection.begin():
                 user_statements.add_missing_users(connection, rest, now, rules.stamp)
     return applied, [*left.arrivals, *left.told]
-
-
-def _apply_locked(
-    connection: Connection, rules: Rules, batch: Batch, users: Users, now: datetime
-) -> Applied:
-    """Apply what concerns users that this transaction has locked."""
-    touched = renew_stale(connection, rules, users, now)
-    accepted = accept_arrivals(connection, rules, batch.arrivals, users, now)
-    news, dated = collect_news(connection, rules, accepted.new, batch.told, users, now)
-    version = rules.latest.version
-    if dated:
-        event_statements.add_events(connection, dated, version)
-    if news:
-        touched |= bring_up_to_date(connection, rules, users, news, now)
-    rejected = [*batch.rejected, *(reject(*refused) for refused in accepted.refused)]
-    if rejected:
-        event_statements.add_rejected(connection, rejected, version)
-    outcomes = _count(accepted, batch)
-    event_statements.count_outcomes(connection, outcomes)
-    return Applied(outcomes=outcomes, touched=touched)
-
-
-def _count(accepted: Accepted, batch: Batch) -> dict[Outcome, int]:
-    conflicts = sum(refusal.reason is Reason.CONFLICT for _, refusal in accepted.refused)
-    return {
-        Outcome.APPLIED: len(accepted.new),
-        Outcome.DUPLICATE: accepted.duplicates,
-        Outcome.CONFLICT: conflicts,
-        Outcome.REJECTED: len(batch.rejected) + len(accepted.refused) - conflicts,
-    }

@@ -32,6 +32,7 @@ from models.statements.rows import (
     insert_given,
     last_whole,
     match_given,
+    storable_json,
 )
 from models.tables import event_counts, events, rejected_events
 
@@ -278,7 +279,7 @@ def _json(attributes: Mapping[str, str]) -> str | None:
 
 
 def _rejected_row(item: Rejected, program_version: int) -> tuple[Any, ...]:
-    event = _storable_json(item.raw)
+    event = storable_json(item.raw)
     reason = item.refusal.reason.value
     return (
         blake2b(event + reason.encode(), digest_size=16).digest(),
@@ -290,15 +291,3 @@ def _rejected_row(item: Rejected, program_version: int) -> tuple[Any, ...]:
         program_version,
         item.received_at,
     )
-
-
-def _storable_json(raw: object) -> bytes:
-    """Return the JSON of an event, or of its repr where Postgres could not store the event.
-
-    Not stored: NUL, halves of surrogate pairs, and numbers beyond 64 bits.
-    """
-    try:
-        event = msgspec.json.encode(raw, order="sorted")
-    except (TypeError, ValueError, OverflowError, RecursionError):
-        return msgspec.json.encode(ascii(raw))
-    return msgspec.json.encode(ascii(raw)) if b"\\u0000" in event else event

@@ -11,6 +11,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 from sqlalchemy import (
     ColumnElement,
     Dialect,
@@ -179,3 +180,15 @@ def last_whole(keys: Sequence[str], rows_max: int) -> str | None:
     if len(keys) < rows_max or keys[0] == keys[-1]:
         return keys[-1]
     return next(key for key in reversed(keys) if key != keys[-1])
+
+
+def storable_json(raw: object) -> bytes:
+    """Return the JSON of what came, or of its repr where Postgres could not store it.
+
+    Not stored: NUL, halves of surrogate pairs, and numbers beyond 64 bits.
+    """
+    try:
+        data = msgspec.json.encode(raw, order="sorted")
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return msgspec.json.encode(ascii(raw))
+    return msgspec.json.encode(ascii(raw)) if b"\\u0000" in data else data

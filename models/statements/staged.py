@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import BindParameter, Connection, bindparam, delete, func, select
 
-from models.statements.rows import arrays, insert_given, last_whole
+from models.statements.rows import arrays, insert_given, last_whole, storable_json
 from models.tables import backfill_refusals, backfill_rows
 
 _ROW_COLUMNS = ("backfill_id", "user_id", "number", "is_event", "file", "line", "body")
@@ -71,7 +71,15 @@ class Refusal:
 def add_rows(connection: Connection, backfill_id: int, rows: Iterable[StagedRow]) -> None:
     """Keep rows until they are applied."""
     values = [
-        (backfill_id, row.user_id, row.number, row.is_event, row.file, row.line, _json(row.body))
+        (
+            backfill_id,
+            row.user_id,
+            row.number,
+            row.is_event,
+            row.file,
+            row.line,
+            msgspec.json.encode(row.body).decode(),
+        )
         for row in rows
     ]
     connection.execute(_ADD_ROWS, arrays(_ROW_COLUMNS, values))
@@ -108,7 +116,14 @@ def forget_rows(connection: Connection, backfill_id: int) -> None:
 def add_refusals(connection: Connection, backfill_id: int, refusals: Iterable[Refusal]) -> None:
     """Keep what could not be used."""
     values = [
-        (backfill_id, one.number, one.file, one.line, one.reason, _json(one.body))
+        (
+            backfill_id,
+            one.number,
+            one.file,
+            one.line,
+            one.reason,
+            None if one.body is None else storable_json(one.body).decode(),
+        )
         for one in refusals
     ]
     connection.execute(_ADD_REFUSALS, arrays(_REFUSAL_COLUMNS, values))
@@ -126,7 +141,3 @@ def read_refusals(connection: Connection, backfill_id: int) -> Iterator[Refusal]
         yield Refusal(
             number=row.number, file=row.file, line=row.line, reason=row.reason, body=row.body
         )
-
-
-def _json(body: Any) -> str | None:
-    return None if body is None else msgspec.json.encode(body).decode()

@@ -9,16 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from jobs.import_events.git_history import read_authors, read_commits
-from jobs.import_events.reading import (
-    LINE_BYTES_MAX,
+from models.sources import (
+    EventRow,
     Refused,
     SourceError,
     UserLine,
+    UserRow,
     read_events,
     read_users,
 )
-from streakline.contract import Event
+from models.sources.git_history import read_authors, read_commits
+from models.sources.lines import LINE_BYTES_MAX
 
 GOOD = {
     "user_id": "user-1",
@@ -60,13 +61,13 @@ def test_a_bad_line_is_refused_by_number_and_the_others_are_read(
 ) -> None:
     path = written(tmp_path, as_line(key="a"), b"", line, as_line(key="b"))
     first, refused, last = read_events(path)
-    assert isinstance(first, Event)
-    assert first.key == "a"
+    assert isinstance(first, EventRow)
+    assert (first.item.key, first.line) == ("a", 1)
     assert isinstance(refused, Refused)
     assert (refused.file, refused.line) == (str(path), 3)
     assert reason in refused.reason
-    assert isinstance(last, Event)
-    assert last.key == "b"
+    assert isinstance(last, EventRow)
+    assert (last.item.key, last.line) == ("b", 4)
 
 
 def test_lines_without_a_key_get_the_same_keys_each_time(tmp_path: Path) -> None:
@@ -74,7 +75,7 @@ def test_lines_without_a_key_get_the_same_keys_each_time(tmp_path: Path) -> None
     path = written(tmp_path, as_line(key=None), as_line(key=None), as_line(key=None, value=3))
     first, again = list(read_events(path)), list(read_events(path))
     assert first == again
-    assert len({event.key for event in first if isinstance(event, Event)}) == 3
+    assert len({row.item.key for row in first if isinstance(row, EventRow)}) == 3
 
 
 def test_a_truncated_gzip_gives_what_it_holds_and_says_where_it_breaks_off(tmp_path: Path) -> None:
@@ -101,7 +102,8 @@ def test_users_are_read_with_their_zones_and_a_bad_zone_is_refused(tmp_path: Pat
         b'{"user_id": "user-2", "tz": "Asia/Tokio"}',
     )
     good, bad = read_users(path)
-    assert good == UserLine(data={"user_id": "user-1", "tz": "Asia/Tokyo"})
+    assert isinstance(good, UserRow)
+    assert good.item == UserLine(data={"user_id": "user-1", "tz": "Asia/Tokyo"})
     assert isinstance(bad, Refused)
     assert "did you mean 'Asia/Tokyo'?" in bad.reason
 

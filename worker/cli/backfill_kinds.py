@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from jobs.backfills import By, NotPossible, start_backfill
+from models.sources import Format
 from models.statements.backfills import read_backfill
 from worker.cli.console import Json, fail, open_console_runtime, out, print_json, read_attributes
 from worker.clock import utc_now
@@ -22,6 +23,43 @@ Why = Annotated[str | None, typer.Option("--reason", help="Why; kept with who di
 Actor = Annotated[
     str | None, typer.Option("--by", help="Who wants it; without it, who is logged in.")
 ]
+
+
+@app.command("import-events")
+def import_events(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="JSON lines, CSV, plain or compressed; Parquet; git repositories."),
+    ] = None,
+    users: Annotated[
+        list[Path] | None, typer.Option(help="A file of users with their zones; repeat it.")
+    ] = None,
+    format_: Annotated[
+        Format | None, typer.Option("--format", help="Without it, the files' names tell.")
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(help="Where fields are: user_id=uid,occurred_at=created,attributes.plan=p."),
+    ] = None,
+    constant: Annotated[
+        list[str] | None,
+        typer.Option(help="What a field is in every row, such as metric=lessons; repeat it."),
+    ] = None,
+    dry_run: DryRun = False,
+    rate: Rate = None,
+    reason: Why = None,
+    by: Actor = None,
+    as_json: Json = False,
+) -> None:
+    """Import events of any age from files that the process of the queue backfills can read."""
+    parameters: dict[str, Any] = {
+        "files": [str(path.absolute()) for path in files or ()],
+        "users": [str(path.absolute()) for path in users or ()],
+        "format": format_.value if format_ else None,
+        "columns": read_attributes(columns.split(",") if columns else [], "--columns"),
+        "constants": read_attributes(constant or [], "--constant"),
+    }
+    _start("import-events", parameters, dry_run, rate, reason, by, as_json)
 
 
 @app.command("recompute-users")

@@ -22,11 +22,11 @@ from rich.table import Table
 
 from jobs.apply_program import apply_program
 from jobs.import_events import import_events
-from jobs.import_events.git_history import count_commits, read_authors, read_commits
 from jobs.show_leaderboard import Source, Wanted, show_leaderboard
 from jobs.show_user import show_user
 from models.migrations import upgrade
 from models.program import read_program
+from models.sources import Format, count_rows, read_events, read_users
 from streakline import Client, Event
 from streakline.contract import decimal_text
 from worker.cli.console import NO, err, fail, load_settings, out
@@ -55,7 +55,7 @@ def demo(
     burst: Annotated[int, typer.Option(min=0, help="Generated events after it.")] = BURST_EVENTS,
 ) -> None:
     """A bounded run on a repository's history: streaks, a leaderboard, and how fast it went."""
-    count_commits(git)  # before anything is started for it
+    count_rows(git)  # before anything is started for it
     with TemporaryDirectory(prefix="streakline-demo-") as home:
         settings = _settings(Path(home))
         with open_runtime(settings) as runtime, _progress() as progress:
@@ -133,8 +133,8 @@ def _import_history(runtime: Runtime, git: Path, progress: Progress) -> float:
     """Import the history of a repository and return at how many events a second it was applied."""
     with closing(open_transport(runtime)) as transport:
         report = import_events(
-            read_authors(git),
-            read_commits(git),
+            read_users(git, Format.GIT),
+            read_events(git, Format.GIT),
             lambda lines: tell_users(runtime, lines),
             transport,
             utc_now(),

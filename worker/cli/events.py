@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import timedelta
-from enum import Enum
 from itertools import chain
 from pathlib import Path
 from typing import Annotated
@@ -24,10 +23,18 @@ from rich.table import Table
 from jobs.apply_events import Kind, Received, apply_events
 from jobs.close_ledgers import KeptTooShort, close_ledgers
 from jobs.import_events import ImportReport, import_events
-from jobs.import_events.git_history import count_commits, read_authors, read_commits
-from jobs.import_events.reading import Refused, UserLine, count_lines, read_events, read_users
+from models.sources import (
+    EventRow,
+    Format,
+    Refused,
+    UserLine,
+    UserRow,
+    count_rows,
+    guess_format,
+    read_events,
+    read_users,
+)
 from models.statements.events import list_rejected
-from streakline.contract import Event
 from streakline.transport import Transport, connect
 from worker.cli.backfill_kinds import replay_rejected
 from worker.cli.console import NO, Json, err, fail, open_console_runtime, out, print_json, refuse
@@ -40,21 +47,15 @@ app.command("replay")(replay_rejected)
 SHOWN_MAX = 20
 
 
-class Format(Enum):
-    """What a source is."""
-
-    JSONL = "jsonl"
-    GIT = "git"
-
-
 @app.command("import")
 def import_(
     files: Annotated[
-        list[Path], typer.Argument(help="JSON lines, plain or gzip; or git repositories.")
+        list[Path],
+        typer.Argument(help="JSON lines, CSV, plain or compressed; Parquet; git repositories."),
     ],
-    users: Annotated[Path | None, typer.Option(help="JSON lines of users with zones.")] = None,
+    users: Annotated[Path | None, typer.Option(help="A file of users with their zones.")] = None,
     format_: Annotated[
-        Format | None, typer.Option("--format", help="Without it, a folder is a git repository.")
+        Format | None, typer.Option("--format", help="Without it, the files' names tell.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -73,7 +74,7 @@ def import_(
         task = progress.add_task("sent", total=None if as_json else _count(files, users, format_))
         report = import_events(
             _users(files, users, format_),
-            chain.from_iterable(_events(path, format_) for path in files),
+            _events(files, format_),
             lambda lines: tell_users(runtime, lines),
             transport,
             utc_now(),
@@ -170,30 +171,25 @@ def tell_users(runtime: Runtime, lines: Sequence[UserLine]) -> None:
     apply_events(runtime.engine, runtime.rulebooks, received, now)
 
 
-def _is_git(path: Path, format_: Format | None) -> bool:
-    return format_ is Format.GIT or (format_ is None and path.is_dir())
-
-
-def _events(path: Path, format_: Format | None) -> Iterable[Event | Refused]:
-    return read_commits(path) if _is_git(path, format_) else read_events(path)
+def _events(files: list[Path], format_: Format | None) -> Iterator[EventRow | Refused]:
+    return chain.from_iterable(read_events(path, format_) for path in files)
 
 
 def _users(
     files: list[Path], users: Path | None, format_: Format | None
-) -> Iterator[UserLine | Refused]:
+) -> Iterator[UserRow | Refused]:
     if users is not None:
         yield from read_users(users)
     for path in files:
-        if _is_git(path, format_):
-            yield from read_authors(path)
+        if (format_ or guess_format(path)) is Format.GIT:
+            yield from read_users(path, Format.GIT)
 
 
 def _count(files: list[Path], users: Path | None, format_: Format | None) -> int:
     """Count what is to be sent, for the progress bar: about, empty lines and authors left out."""
-    sources = [path for path in files if not _is_git(path, format_)]
-    regular = [path for path in [*sources, *([users] if users else [])] if path.is_file()]
-    lines = sum(map(count_lines, regular))
-    return lines + sum(count_commits(path) for path in files if _is_git(path, format_))
+    of_users = [users] if users is not None and users.is_file() else []
+    regular = [path for path in files if path.is_file() or path.is_dir()]
+    return sum(map(count_rows, of_users)) + sum(count_rows(path, format_) for path in regular)
 
 
 def _print(report: ImportReport, as_json: bool) -> None:

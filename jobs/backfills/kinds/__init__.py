@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from jobs.backfills.kind import Kind
+from jobs.backfills.kinds.import_events import ImportEvents
 from jobs.backfills.kinds.rebuild_rankings import RebuildRankings
 from jobs.backfills.kinds.recompute_users import RecomputeUsers
 from jobs.backfills.kinds.replay_dead import ReplayDead
 from jobs.backfills.kinds.replay_rejected import ReplayRejected
 
 _ALL: tuple[Kind, ...] = (
+    ImportEvents(),
     RecomputeUsers(),
     RebuildRankings(),
     ReplayRejected(),

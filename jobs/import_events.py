@@ -14,8 +14,8 @@ from datetime import datetime
 from itertools import islice
 from typing import TypeVar
 
-from jobs.import_events.reading import Refused, UserLine
-from streakline.contract import EVENTS_PER_MESSAGE_MAX, Event
+from models.sources import EventRow, Refused, UserLine, UserRow
+from streakline.contract import EVENTS_PER_MESSAGE_MAX
 from streakline.transport import Transport
 
 REFUSED_KEPT_MAX = 1_000
@@ -35,8 +35,8 @@ class ImportReport:
 
 
 def import_events(
-    users: Iterable[UserLine | Refused],
-    events: Iterable[Event | Refused],
+    users: Iterable[UserRow | Refused],
+    events: Iterable[EventRow | Refused],
     tell_users: Callable[[Sequence[UserLine]], object],
     transport: Transport,
     now: datetime,
@@ -51,11 +51,11 @@ def import_events(
     """
     report = ImportReport()
     for some_users in _in_messages(_usable(users, report)):
-        tell_users(some_users)
+        tell_users([row.item for row in some_users])
         report.users_told += len(some_users)
         progress(len(some_users))
     for some_events in _in_messages(_usable(events, report)):
-        transport.send_imported(some_events, now)
+        transport.send_imported([row.item for row in some_events], now)
         report.events_sent += len(some_events)
         progress(len(some_events))
     return report

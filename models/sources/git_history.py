@@ -14,10 +14,11 @@ from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 
-from jobs.import_events.reading import SourceError, UserLine
+from models.sources.records import SourceError, UserLine
 from streakline.contract import Event
 
 METRIC = "commits"
+HEAD = "HEAD"
 # commit hash, author's time with its offset, author's address, which may hold anything but NUL
 FORMAT = "%H%x1f%aI%x1f%ae"
 ZONES = {
@@ -34,9 +35,9 @@ ZONES = {
 """Zones of the offsets that are no whole hours; whole ones have zones of their own, `Etc/GMT…`."""
 
 
-def read_commits(repository: Path) -> Iterator[Event]:
-    """Read the commits that HEAD leads to, newest first. Raises SourceError."""
-    for commit, author, instant in _log(repository):
+def read_commits(repository: Path, revision: str = HEAD) -> Iterator[Event]:
+    """Read the commits that a revision leads to, newest first. Raises SourceError."""
+    for commit, author, instant in _log(repository, revision):
         yield Event(
             user_id=author,
             metric=METRIC,
@@ -46,10 +47,10 @@ def read_commits(repository: Path) -> Iterator[Event]:
         )
 
 
-def read_authors(repository: Path) -> Iterator[UserLine]:
+def read_authors(repository: Path, revision: str = HEAD) -> Iterator[UserLine]:
     """Read the authors of these commits, each with the zone inferred. Raises SourceError."""
     offsets: dict[str, Counter[str]] = {}
-    for _, author, instant in _log(repository):
+    for _, author, instant in _log(repository, revision):
         offsets.setdefault(author, Counter())[instant.isoformat()[-6:]] += 1
     for author, used in offsets.items():
         yield UserLine(data={"user_id": author, "tz": _zone(used.most_common(1)[0][0])})
@@ -57,11 +58,16 @@ def read_authors(repository: Path) -> Iterator[UserLine]:
 
 def count_commits(repository: Path) -> int:
     """Count the commits that `read_commits` would read. Raises SourceError."""
-    return int(_git(repository, "rev-list", "--count", "HEAD"))
+    return int(_git(repository, "rev-list", "--count", HEAD))
 
 
-def _log(repository: Path) -> Iterator[tuple[str, str, datetime]]:
-    log = _git(repository, "log", "-z", "--no-show-signature", f"--format={FORMAT}")
+def find_head(repository: Path) -> str:
+    """Return the newest commit: what leads to it stays the same. Raises SourceError."""
+    return _git(repository, "rev-parse", HEAD).decode().strip()
+
+
+def _log(repository: Path, revision: str) -> Iterator[tuple[str, str, datetime]]:
+    log = _git(repository, "log", "-z", "--no-show-signature", f"--format={FORMAT}", revision)
     for record in log.split(b"\0"):
         if record:
             commit, instant, address = record.decode(errors="replace").split("\x1f", 2)

@@ -1,0 +1,277 @@
+"""Import events of any age from files and histories, and what files tell about users.
+
+First everything is read, in chunks, into a table beside: what cannot be read is kept with its
+place. Then it is applied user by user, all of a user in one chunk, in the order in which it was
+read. So a user is folded once instead of once for each time the file comes to them, what is told
+about a user is there before the first event, and a dry run sees of each user what the run will.
+Each row counts twice: once read, once applied.
+
+The files must be where the process of the queue `backfills` runs, and stay as they are: one that
+has changed is an error. A chunk goes on where the one before has left the file open; in another
+process, or after a crash, it reads up to there again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+
+from jobs.backfills.changes import ADDED
+from jobs.backfills.kind import Chunk, Context, Hopeless, NotPossible, Work, only
+from models.applying import Kind, Received, apply_locked, collect, decode
+from models.sources import (
+    EventRow,
+    Format,
+    Refused,
+    Row,
+    SourceError,
+    check_source,
+    count_rows,
+    find_head,
+    guess_format,
+    read_events,
+    read_users,
+)
+from models.statements import staged as statements
+from models.statements import users as user_statements
+from models.statements.backfills import Backfill
+from models.statements.events import Outcome
+from models.statements.staged import Refusal, StagedRow
+
+ROWS_MAX = 2_000
+
+
+@dataclass(slots=True, kw_only=True)
+class _Open:
+    """Sources that are being read: which one, and how many of its rows were taken."""
+
+    sources: Sequence[Mapping[str, Any]]
+    source: int
+    taken: int
+    rows: Iterator[Row] = field(default_factory=lambda: iter(()))
+
+    def take(self, rows_max: int) -> list[Row]:
+        """Take the next rows; none is the end of all sources. Raises SourceError."""
+        while self.source < len(self.sources):
+            if found := list(islice(self.rows, rows_max)):
+                self.taken += len(found)
+                return found
+            self.source, self.taken = self.source + 1, 0
+            self.open()
+        return []
+
+    def open(self) -> None:
+        """Open the source, and go to where the next row begins."""
+        if self.source < len(self.sources):
+            self.rows = islice(_read(self.sources[self.source]), self.taken, None)
+
+
+class ImportEvents:
+    """`{"files": [...], "users": [...], "format": …, "columns": {…}, "constants": {…}}`.
+
+    Paths are of files that the workers can read. `format` is told by the names where it is left
+    out. What is read becomes `{"sources": [...]}`.
+    """
+
+    name = "import-events"
+    unit = "rows, read and applied,"
+    rows_max = ROWS_MAX
+
+    def __init__(self) -> None:
+        self._open: dict[int, _Open] = {}
+
+    def read(self, _context: Context, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Look at the files: they are there, and have the columns."""
+        only(parameters, "files", "users", "format", "columns", "constants")
+        if not parameters.get("files") and not parameters.get("users"):
+            raise NotPossible("name a file to import")
+        asked = parameters.get("format")
+        known = [one.value for one in Format]
+        if asked is not None and asked not in known:
+            raise NotPossible(f"there is no format {asked!r}; there are {', '.join(known)}")
+        mapped = {name: dict(parameters.get(name, {})) for name in ("columns", "constants")}
+        users = [_source(Path(name), None, of_users=True) for name in parameters.get("users", ())]
+        events = []
+        for name in parameters.get("files", ()):
+            source = _source(Path(name), asked, of_users=False) | mapped
+            if source["format"] == Format.GIT.value:
+                users.append(source | {"of_users": True})
+            events.append(source)
+        return {"sources": [_checked(source) for source in users + events]}
+
+    def count(self, _context: Context, parameters: Mapping[str, Any]) -> int:
+        """Count the rows, each twice."""
+        return 2 * sum(
+            count_rows(Path(one["path"]), Format(one["format"])) for one in parameters["sources"]
+        )
+
+    def run(self, work: Work) -> Chunk:
+        """Read the next rows; where all are read, apply those of the next users."""
+        if "after" in work.cursor:
+            return _apply(work)
+        return self._stage(work)
+
+    def forget(self, connection: Connection, backfill: Backfill) -> None:
+        """Forget what was read."""
+        self._open.pop(backfill.backfill_id, None)
+        statements.forget_rows(connection, backfill.backfill_id)
+
+    def _stage(self, work: Work) -> Chunk:
+        number = work.cursor.get("number", 0)
+        opened = self._find_open(work)
+        try:
+            rows = opened.take(work.rows_max)
+        except SourceError as error:
+            raise Hopeless(str(error)) from error
+        if not rows:
+            applied_later = number - statements.count_refusals(
+                work.connection, work.backfill.backfill_id
+            )
+            total = work.backfill.done + applied_later
+            return Chunk(rows=0, cursor={"after": ""}, total=total)
+        numbered = list(enumerate(rows, start=number))
+        refused = [_refusal(at, row) for at, row in numbered if isinstance(row, Refused)]
+        good = [_staged(at, row) for at, row in numbered if not isinstance(row, Refused)]
+        backfill_id = work.backfill.backfill_id
+        if refused:
+            statements.add_refusals(work.connection, backfill_id, refused)
+        if good:
+            statements.add_rows(work.connection, backfill_id, good)
+        cursor = {"source": opened.source, "row": opened.taken, "number": number + len(rows)}
+        self._open[backfill_id] = opened
+        return Chunk(rows=len(rows), cursor=cursor)
+
+    def _find_open(self, work: Work) -> _Open:
+        """Return the sources at the cursor: as the chunk before has left them, or opened anew."""
+        at = (work.cursor.get("source", 0), work.cursor.get("row", 0))
+        found = self._open.pop(work.backfill.backfill_id, None)
+        if found is not None and (found.source, found.taken) == at:
+            return found
+        sources = work.parameters["sources"]
+        for source in sources[at[0] :]:
+            _must_be_unchanged(source)
+        opened = _Open(sources=sources, source=at[0], taken=at[1])
+        opened.open()
+        return opened
+
+
+def _source(path: Path, format_: str | None, *, of_users: bool) -> dict[str, Any]:
+    path = path.absolute()
+    if not path.is_file() and not path.is_dir():
+        raise NotPossible(f"{path} is no file, which could be read again after a crash")
+    found = format_ or guess_format(path).value
+    return {"path": str(path), "format": found, "of_users": of_users} | _stamp(path)
+
+
+def _stamp(path: Path) -> dict[str, Any]:
+    """Return what tells whether a file is the same; a history is read up to where it is now."""
+    if path.is_dir():
+        return {}
+    stat = path.stat()
+    return {"bytes": stat.st_size, "modified": stat.st_mtime_ns}
+
+
+def _checked(source: dict[str, Any]) -> dict[str, Any]:
+    path, format_ = Path(source["path"]), Format(source["format"])
+    try:
+        check_source(
+            path,
+            format_,
+            source.get("columns", {}),
+            source.get("constants", {}),
+            of_users=source["of_users"],
+        )
+        return source | ({"revision": find_head(path)} if format_ is Format.GIT else {})
+    except SourceError as error:
+        raise NotPossible(str(error)) from error
+
+
+def _must_be_unchanged(source: Mapping[str, Any]) -> None:
+    path = Path(source["path"])
+    try:
+        stamp = _stamp(path)
+    except OSError as error:
+        raise Hopeless(
+            f"{path} cannot be read where the backfills run ({error.strerror}); put it there "
+            "and resume"
+        ) from error
+    if any(source[name] != value for name, value in stamp.items()):
+        raise Hopeless(f"{path} has changed since the backfill was started; start another one")
+
+
+def _read(source: Mapping[str, Any]) -> Iterator[Row]:
+    path, format_ = Path(source["path"]), Format(source["format"])
+    history = {"revision": source["revision"]} if "revision" in source else {}
+    if source["of_users"]:
+        return read_users(path, format_, **history)
+    columns, constants = source.get("columns", {}), source.get("constants", {})
+    return read_events(path, format_, columns, constants, **history)
+
+
+def _staged(number: int, row: Row) -> StagedRow:
+    assert not isinstance(row, Refused)
+    is_event = isinstance(row, EventRow)
+    body: dict[str, Any] = row.item.to_json() if isinstance(row, EventRow) else row.item.data
+    return StagedRow(
+        user_id=body["user_id"],
+        number=number,
+        is_event=is_event,
+        file=row.file,
+        line=row.line,
+        body=body,
+    )
+
+
+def _refusal(number: int, row: Refused) -> Refusal:
+    return Refusal(number=number, file=row.file, line=row.line, reason=row.reason, body=row.row)
+
+
+def _apply(work: Work) -> Chunk:
+    backfill_id = work.backfill.backfill_id
+    rows = statements.read_rows(work.connection, backfill_id, work.cursor["after"], work.rows_max)
+    if not rows:
+        return Chunk(rows=0, cursor=None)
+    with work.effects():
+        refused = _apply_rows(work, rows)
+    # Kept by a dry run, too: it is what the run would refuse.
+    if refused:
+        statements.add_refusals(work.connection, backfill_id, refused)
+    return Chunk(rows=len(rows), cursor={"after": rows[-1].user_id})
+
+
+def _apply_rows(work: Work, rows: Sequence[StagedRow]) -> list[Refusal]:
+    connection, now = work.connection, work.now
+    rules = work.context.rulebooks.current(connection)
+    items = decode(
+        Received(
+            kind=Kind.EVENT if row.is_event else Kind.USER,
+            raw=row.body,
+            received_at=work.backfill.planned_at,
+            imported=True,
+        )
+        for row in rows
+    )
+    row_of = {id(item): row for item, row in zip(items, rows, strict=True)}
+    batch = collect(items)
+    user_ids = batch.user_ids()
+    with work.changes.watching(connection, rules, user_ids):
+        user_statements.add_missing_users(connection, user_ids, now, rules.stamp)
+        users = user_statements.lock_users(connection, user_ids, rules.stamp)
+        applied = apply_locked(connection, rules, batch, users, now)
+    work.changes.add("events", ADDED, applied.outcomes[Outcome.APPLIED])
+    return [
+        Refusal(
+            number=row.number,
+            file=row.file,
+            line=row.line,
+            reason=f"{refusal.reason.value}: {refusal.detail}",
+            body=row.body,
+        )
+        for item, refusal in applied.refused
+        for row in (row_of[id(item)],)
+    ]

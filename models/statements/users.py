@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,7 @@ from models.rules.due_mail import due_hint
 from models.rules.rulebook import Rules
 from models.rules.state import UserState
 from models.statements.rows import JsonText, arrays, given, insert_given, one_of
-from models.tables import ID, INSTANT, user_fields, users
+from models.tables import ID, INSTANT, achievements, user_fields, users
 
 STREAMED_ROWS = 1000
 """Rows that are in memory at a time where everyone is looked at."""
@@ -241,6 +241,20 @@ def count_segment(connection: Connection, segment: Mapping[str, str]) -> int:
     return count
 
 
+def read_next_lacking(
+    connection: Connection, keys: Collection[str], after: str, limit: int
+) -> list[str]:
+    """Return the ids of users in order who lack one of some achievements, those after another."""
+    query = _NEXT_IDS.where(_lacks(keys))
+    return list(connection.execute(query, {"after": after, "limit": limit}).scalars())
+
+
+def count_lacking(connection: Connection, keys: Collection[str]) -> int:
+    """Return how many users lack one of some achievements."""
+    count: int = connection.execute(_COUNT.where(_lacks(keys))).scalar_one()
+    return count
+
+
 def read_stale_ids(connection: Connection, stamp: str, limit: int) -> list[str]:
     """Return the ids of users that are to be folded anew."""
     rows = connection.execute(_NEXT_STALE, {"stamp": stamp, "limit": limit})
@@ -257,6 +271,15 @@ def count_users(connection: Connection) -> int:
     """Return how many users there are."""
     count: int = connection.execute(_COUNT).scalar_one()
     return count
+
+
+def _lacks(keys: Collection[str]) -> ColumnElement[bool]:
+    has = (
+        select(func.count())
+        .where(achievements.c.user_id == users.c.user_id, achievements.c.key.in_(sorted(keys)))
+        .scalar_subquery()
+    )
+    return has < len(keys)
 
 
 def _is_of(segment: Mapping[str, str]) -> ColumnElement[bool]:

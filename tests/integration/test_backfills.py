@@ -306,3 +306,43 @@ def test_an_outage_is_no_failure_s71(context: Context, monkeypatch: pytest.Monke
     with pytest.raises(sqlalchemy.exc.OperationalError):
         run_chunk(context, number, 1, lambda: NOW, lambda error: error is away)
     assert (read(context, number).attempts, read(context, number).state) == (0, State.RUNNING)
+
+
+NEW = """
+[achievements.beginner]
+on = "metric"
+metric = "lessons"
+at = 2
+[achievements.master]
+on = "metric"
+metric = "lessons"
+at = 99
+"""
+
+
+def test_new_achievements_are_backdated_to_who_meets_them_silently_s36(context: Context) -> None:
+    put_program(context.engine, PROGRAM + NEW, NOW)
+    before = dump_state(context.engine)
+    wanted = {"achievements": ["beginner"]}
+    predicted = run(context, "backdate-achievements", wanted, dry_run=True)
+    must_equal(dump_state(context.engine), before)
+    done = run(context, "backdate-achievements", wanted)
+    assert (done.done, done.changes) == (USERS, predicted.changes)
+    assert done.changes["achievements"]["added"] == USERS
+    rows = read_table(context.engine, tables.achievements)
+    assert {(row["key"], row["backdated"]) for row in rows} == {
+        ("scholar", False),
+        ("beginner", True),
+    }
+    assert all(
+        row["silent"]
+        for row in read_table(context.engine, tables.notices)
+        if row["cause"].startswith("beginner")
+    )
+    must_verify(context.engine)
+    again = run(context, "backdate-achievements", wanted)
+    assert (again.total, again.changes) == (0, {})
+    everything = run(context, "backdate-achievements", {})
+    assert (everything.total, everything.changes) == (USERS, {}), "nobody is a master"
+    with pytest.raises(NotPossible, match="no achievement 'novice'; there are beginner, master"):
+        start(context, "backdate-achievements", {"achievements": ["novice"]})

@@ -89,6 +89,22 @@ def recompute_users(
     _start("recompute-users", parameters, dry_run, rate, reason, by, as_json)
 
 
+@app.command("backdate-achievements")
+def backdate_achievements(
+    keys: Annotated[
+        list[str] | None, typer.Argument(help="Achievements by name; left out: all.")
+    ] = None,
+    dry_run: DryRun = False,
+    rate: Rate = None,
+    reason: Why = None,
+    by: Actor = None,
+    as_json: Json = False,
+) -> None:
+    """Give achievements to those who meet them already, silently."""
+    parameters = {"achievements": keys} if keys else {}
+    _start("backdate-achievements", parameters, dry_run, rate, reason, by, as_json)
+
+
 @app.command("rebuild-rankings")
 def rebuild_rankings(
     leaderboard: Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jobs.backfills.kind import Kind
+from jobs.backfills.kinds.backdate_achievements import BackdateAchievements
 from jobs.backfills.kinds.import_events import ImportEvents
 from jobs.backfills.kinds.rebuild_rankings import RebuildRankings
 from jobs.backfills.kinds.recompute_users import RecomputeUsers
@@ -12,6 +13,7 @@ from jobs.backfills.kinds.replay_rejected import ReplayRejected
 _ALL: tuple[Kind, ...] = (
     ImportEvents(),
     RecomputeUsers(),
+    BackdateAchievements(),
     RebuildRankings(),
     ReplayRejected(),
     ReplayDead(),

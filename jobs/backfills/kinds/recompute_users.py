@@ -6,7 +6,7 @@ What comes of it is what `verify` compares with. It is silent: nobody is told.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection
@@ -54,19 +54,23 @@ class RecomputeUsers:
 
     def run(self, work: Work) -> Chunk:
         """Fold the next ones anew."""
-        user_ids = _next_ids(work)
-        if user_ids:
-            rules = work.context.rulebooks.current(work.connection)
-            with work.effects():
-                users = statements.lock_users(work.connection, user_ids, rules.stamp)
-                with work.changes.watching(work.connection, rules, users.states):
-                    users.stale.update(users.states)
-                    renew_stale(work.connection, rules, users, work.now)
-        is_end = len(user_ids) < work.rows_max
-        return Chunk(rows=len(user_ids), cursor=None if is_end else {"after": user_ids[-1]})
+        return fold_anew(work, _next_ids(work))
 
     def forget(self, _connection: Connection, _backfill: Backfill) -> None:
         """It holds nothing."""
+
+
+def fold_anew(work: Work, user_ids: Sequence[str]) -> Chunk:
+    """Fold some users anew, the next ones in order; fewer than asked for are the last."""
+    if user_ids:
+        rules = work.context.rulebooks.current(work.connection)
+        with work.effects():
+            users = statements.lock_users(work.connection, user_ids, rules.stamp)
+            with work.changes.watching(work.connection, rules, users.states):
+                users.stale.update(users.states)
+                renew_stale(work.connection, rules, users, work.now)
+    is_end = len(user_ids) < work.rows_max
+    return Chunk(rows=len(user_ids), cursor=None if is_end else {"after": user_ids[-1]})
 
 
 def _next_ids(work: Work) -> list[str]:

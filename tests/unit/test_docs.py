@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.backfills.kinds import KINDS
 from models.program import load_program
 from models.warehouse.queries import QUESTIONS
 from tests.emailing import problems
@@ -68,3 +69,8 @@ def test_the_page_about_reports_has_every_title_and_definition() -> None:
     for question in QUESTIONS:
         assert f"### {question.title} {question.definition}" in page, question.name
         assert f"`{question.name}`" in page
+
+
+def test_every_backfill_has_a_row_on_its_page() -> None:
+    page = (ROOT / "docs" / "backfills.md").read_text("utf-8")
+    assert [name for name in KINDS if f"\n| `{name}` |" not in page] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -86,7 +87,11 @@ def open_runtime(
         projector = Projector(lambda: project_rankings(engine, rankings, rulebooks))
         mailer = Mailer(engine, rulebooks, settings)
         context = Context(
-            engine=engine, rulebooks=rulebooks, rankings=rankings, put_back=put_back_on(broker)
+            engine=engine,
+            rulebooks=rulebooks,
+            rankings=rankings,
+            put_back=put_back_on(broker),
+            find_secret=os.environ.get,
         )
         backfills = BackfillRunner(context, broker, projector.wake)
         sweeps = build_sweeps(

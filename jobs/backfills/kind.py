@@ -27,12 +27,17 @@ class Hopeless(StreaklineError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What kinds work with. `put_back` puts a message, as the broker carried it, on its queue."""
+    """What kinds work with. `put_back` puts a message, as the broker carried it, on its queue.
+
+    `find_secret` returns what stands under a name where secrets are, None where there is none:
+    parameters are kept and shown, so they name a secret instead of holding it.
+    """
 
     engine: Engine
     rulebooks: Rulebooks
     rankings: Rankings
     put_back: Callable[[bytes], None]
+    find_secret: Callable[[str], str | None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

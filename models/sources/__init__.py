@@ -1,4 +1,4 @@
-"""Sources of events and users: files of JSON lines, CSV and Parquet, and histories of git.
+"""Sources of events and users: JSON lines, CSV, Parquet, histories of git, queries to databases.
 
 Every line is judged for itself: what is wrong with one is told with its file and number, and the
 next one is read. Every event has a key that comes from its source, so that importing the same again
@@ -8,7 +8,7 @@ changes nothing (S75).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from models.sources.csv_rows import check_csv, read_csv
 from models.sources.git_history import HEAD, find_head
 from models.sources.lines import check_readable, count_lines, read_lines
 from models.sources.parquet import check_parquet, count_parquet, read_parquet
+from models.sources.queries import NAME, check_query, read_query
 from models.sources.records import (
     EventRow,
     Record,
@@ -39,11 +40,13 @@ __all__ = [
     "SourceError",
     "UserLine",
     "UserRow",
+    "check_query",
     "check_source",
     "count_rows",
     "find_head",
     "guess_format",
     "read_events",
+    "read_queried_events",
     "read_users",
 ]
 
@@ -81,7 +84,7 @@ def read_events(
     columns: Mapping[str, str] = NOTHING,
     constants: Mapping[str, str] = NOTHING,
     revision: str = HEAD,
-) -> Iterator[EventRow | Refused]:
+) -> Generator[EventRow | Refused]:
     """Read events, in the shape of the wire. Raises SourceError.
 
     `columns` names, of CSV and Parquet, the column of a field; `constants` what a field is in every
@@ -95,21 +98,33 @@ def read_events(
         for number, event in enumerate(git_history.read_commits(path, revision), start=1):
             yield EventRow(file=str(path), line=number, item=event)
         return
+    yield from _judge(str(path), _records(path, format_, columns, constants, of_users=False))
+
+
+def read_queried_events(
+    url: str,
+    query: str,
+    columns: Mapping[str, str] = NOTHING,
+    constants: Mapping[str, str] = NOTHING,
+) -> Generator[EventRow | Refused]:
+    """Read events from a query to a database, as from a table in a file. Raises SourceError."""
+    return _judge(NAME, read_query(url, query, columns, constants))
+
+
+def _judge(source: str, records: Iterator[Record]) -> Generator[EventRow | Refused]:
     like_it: Counter[bytes] = Counter()
-    for record in _not_empty(_records(path, format_, columns, constants, of_users=False)):
+    for record in _not_empty(records):
         try:
             event = _keyed(Event.from_json(_usable(record)), like_it)
-        except _Unusable as error:
-            yield _refused(path, record, str(error))
-        except (InvalidEvent, RecursionError) as error:
-            yield _refused(path, record, str(error))
+        except (_Unusable, InvalidEvent, RecursionError) as error:
+            yield _refused(source, record, str(error))
         else:
-            yield EventRow(file=str(path), line=record.line, item=event)
+            yield EventRow(file=source, line=record.line, item=event)
 
 
 def read_users(
     path: Path, format_: Format | None = None, revision: str = HEAD
-) -> Iterator[UserRow | Refused]:
+) -> Generator[UserRow | Refused]:
     """Read users: `user_id` and fields as in an event's `user`; of a history, its authors.
 
     Raises SourceError.
@@ -123,7 +138,7 @@ def read_users(
         try:
             line = _user(_usable(record))
         except (_Unusable, InvalidEvent, RecursionError) as error:
-            yield _refused(path, record, str(error))
+            yield _refused(str(path), record, str(error))
         else:
             yield UserRow(file=str(path), line=record.line, item=line)
 
@@ -180,12 +195,12 @@ def _records(
 
 
 def _not_empty(records: Iterator[Record]) -> Iterator[Record]:
-    first = next(records, None)
-    if first is None:
+    is_empty = True
+    for record in records:
+        is_empty = False
+        yield record
+    if is_empty:
         yield Record(line=1, reason="the file is empty, or has no rows")
-        return
-    yield first
-    yield from records
 
 
 def _usable(record: Record) -> Any:
@@ -210,5 +225,5 @@ def _user(data: Any) -> UserLine:
     return UserLine(data={"user_id": data["user_id"], **UserFields.from_json(told).to_json()})
 
 
-def _refused(path: Path, record: Record, reason: str) -> Refused:
-    return Refused(file=str(path), line=record.line, reason=reason, row=record.data)
+def _refused(source: str, record: Record, reason: str) -> Refused:
+    return Refused(file=source, line=record.line, reason=reason, row=record.data)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 from models.sources.records import SourceError
@@ -40,7 +41,7 @@ class Columns:
 
 
 def find_columns(
-    path: Path,
+    source: str,
     header: Sequence[str],
     wanted: Mapping[str, str],
     constants: Mapping[str, str],
@@ -58,14 +59,14 @@ def find_columns(
     for field, column in wanted.items():
         if column not in header:
             raise SourceError(
-                f"{path} has no column {column!r} for {field}{nearest(column, header)}; "
+                f"{source} has no column {column!r} for {field}{nearest(column, header)}; "
                 f"it has {', '.join(header)}"
             )
     own = {name: name for name in header if _is_field(name, of_users) and name not in wanted}
     left = [name for name in header if name not in own and name not in wanted.values()]
     if left and not wanted and not constants:
         raise SourceError(
-            f"{path}: the column {left[0]!r} is no field of an event"
+            f"{source}: the column {left[0]!r} is no field of an event"
             f"{nearest(left[0], EVENT_FIELDS)}; say which columns are, as in --columns user_id="
             f"{left[0]}"
         )
@@ -74,7 +75,7 @@ def find_columns(
     missing = [name for name in needed if name not in found and name not in constants]
     if missing:
         raise SourceError(
-            f"{path} has no column for {missing[0]}; it has {', '.join(header)}: name one with "
+            f"{source} has no column for {missing[0]}; it has {', '.join(header)}: name one with "
             f"--columns {missing[0]}=…, or what it is in every row with --constant {missing[0]}=…"
         )
     return Columns(taken=found, constants=constants)
@@ -107,3 +108,20 @@ def _parts(field: str) -> Iterable[str]:
     if field.startswith("user."):
         return ("user", *_parts(field.removeprefix("user.")))
     return (field,)
+
+
+def plain_value(value: Any) -> Any:
+    """Return a value as JSON could have it; a map comes as pairs.
+
+    Numbers become texts: as a user's id or an attribute they are meant as such, and a value may be
+    given as one.
+    """
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, list):
+        return dict(value) if all(isinstance(one, tuple) for one in value) else value
+    return value

@@ -33,7 +33,7 @@ def read_csv(
         if header is None:
             yield from lines.take_refused()
             return
-        found = find_columns(path, header, columns, constants, of_users=of_users)
+        found = find_columns(str(path), header, columns, constants, of_users=of_users)
         while True:
             record = _next(rows, lines, header, found)
             yield from lines.take_refused()
@@ -50,7 +50,7 @@ def check_csv(
     with closing(_Lines(path)) as lines:
         header = _read_header(csv.reader(lines, strict=True))
     if header is not None:
-        find_columns(path, header, columns, constants, of_users=of_users)
+        find_columns(str(path), header, columns, constants, of_users=of_users)
 
 
 class _Lines:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import date, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from models.sources.columns import find_columns
+from models.sources.columns import find_columns, plain_value
 from models.sources.records import Record, SourceError
 
 ROWS_AT_ONCE = 5_000
@@ -25,13 +23,15 @@ def read_parquet(
     import pyarrow  # type: ignore[import-untyped] # has no types
 
     with _open(path) as file:
-        found = find_columns(path, file.schema_arrow.names, columns, constants, of_users=of_users)
+        found = find_columns(
+            str(path), file.schema_arrow.names, columns, constants, of_users=of_users
+        )
         number = 0
         try:
             for batch in file.iter_batches(ROWS_AT_ONCE, columns=sorted(set(found.taken.values()))):
                 for row in batch.to_pylist():
                     number += 1
-                    values = {name: _plain(value) for name, value in row.items()}
+                    values = {name: plain_value(value) for name, value in row.items()}
                     yield Record(line=number, data=found.row(values))
         except (OSError, pyarrow.ArrowException) as error:
             reason = f"the file is damaged from here on ({error}); what came before was read"
@@ -43,7 +43,7 @@ def check_parquet(
 ) -> None:
     """Look at the schema alone. Raises SourceError."""
     with _open(path) as file:
-        find_columns(path, file.schema_arrow.names, columns, constants, of_users=of_users)
+        find_columns(str(path), file.schema_arrow.names, columns, constants, of_users=of_users)
 
 
 def count_parquet(path: Path) -> int:
@@ -62,20 +62,3 @@ def _open(path: Path) -> Any:
         raise SourceError(f"{path} cannot be read: {error.strerror or error}") from error
     except pyarrow.ArrowException as error:
         raise SourceError(f"{path} is no Parquet, or its end is missing: {error}") from error
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON could have it; a map comes as pairs.
-
-    Numbers become texts: as a user's id or an attribute they are meant as such, and a value may be
-    given as one.
-    """
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
-        return str(value)
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, list):
-        return dict(value) if all(isinstance(one, tuple) for one in value) else value
-    return value

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from models import tables
 from streakline import Event
 from tests.applying import Dump, dump_state, must_equal, must_verify, opened
 from tests.e2e.dying_backfill import POINTS
-from tests.stack import STREAKLINE, Stack
+from tests.stack import PROGRAM, STREAKLINE, Stack
 from tests.waiting import wait_until
 from worker.backfilling import OVERDUE
 
@@ -113,6 +115,47 @@ def test_an_operator_rehearses_starts_pauses_and_watches_s72(stack: Stack, engin
         *("id", "kind", "state", "done", "total", "rate", "cursor", "dry_run", "changes", "error")
     }
     assert "recompute-users" in stack.run("backfill", "list").stdout
+
+
+def test_a_file_with_bad_rows_is_imported_and_they_are_written_into_a_file_s70(
+    stack: Stack, engine: Engine, tmp_path: Path
+) -> None:
+    lines = ["uid,at,key", *(f"u{one},2021-03-0{one}T08:00:00Z,k" for one in range(1, 5))]
+    path = tmp_path / "old.csv"
+    path.write_text("\n".join([*lines[:3], "u9", *lines[3:], "u8,today,k"]), encoding="utf-8")
+    given = ("--columns", "user_id=uid,occurred_at=at", "--constant", "metric=lessons")
+    stack.start(STREAKLINE, "worker", "--queues", "backfills", "--threads", "2")
+    number = stack.ask("backfill", "start", "import-events", str(path), *given)["id"]
+    found = finished(stack, number)
+    assert found["changes"]["events"]["added"] == 4
+    assert found["refused"] == 2
+
+    out = tmp_path / "refused.jsonl"
+    assert stack.run("backfill", "refused", str(number), "--out", str(out)).returncode == 0
+    refused = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert [(one["file"], one["line"]) for one in refused] == [(str(path), 4), (str(path), 7)]
+    assert refused[0]["row"] == ["u9"]
+    assert "occurred_at" in refused[1]["reason"]
+    again = stack.ask("backfill", "start", "import-events", str(path), *given)["id"]
+    assert finished(stack, again)["changes"] == {}
+    must_verify(engine)
+
+
+def test_what_was_set_aside_is_replayed_by_a_command_s70(stack: Stack, tmp_path: Path) -> None:
+    wrong = {"user_id": "u1", "metric": "naps", "key": "1"}
+    path = tmp_path / "naps.jsonl"
+    path.write_text(json.dumps(wrong), encoding="utf-8")
+    stack.start(STREAKLINE, "worker", "--queues", "events,backfills", "--threads", "2")
+    number = stack.ask("backfill", "start", "import-events", str(path))["id"]
+    assert finished(stack, number)["refused"] == 1
+    right = tmp_path / "right.toml"
+    right.write_text(PROGRAM + "[metrics.naps]\n", encoding="utf-8")
+    stack.ask("program", "apply", str(right))
+    replayed = stack.ask("events", "replay", "--refused-as", "unknown-metric")["id"]
+    assert finished(stack, replayed)["changes"]["events"]["added"] == 1
+    assert stack.ask("events", "rejected")["rejected"] == []
+    assert stack.ask("status")["rejected_events"] == 0
+    assert stack.ask("user", "show", "u1")["metrics"]["naps"]["total"] == "1"
 
 
 def test_a_backfill_that_there_is_not_is_an_answer(stack: Stack) -> None:

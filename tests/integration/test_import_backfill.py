@@ -7,6 +7,7 @@ import gzip
 import json
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,17 @@ from typing import Any
 import pyarrow as pa  # type: ignore[import-untyped] # has no types
 import pyarrow.parquet  # type: ignore[import-untyped] # as above
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, create_engine, text
 
-from jobs.backfills import Context, NotPossible
+from jobs.backfills import Context, NotPossible, resume_backfill
 from jobs.backfills.kinds import KINDS
 from jobs.backfills.kinds.import_events import ImportEvents
 from models import tables
+from models.sources import queries
 from models.statements.backfills import State
 from models.statements.staged import read_refusals
 from tests.applying import (
+    NOW,
     dump_state,
     must_equal,
     must_verify,
@@ -32,7 +35,7 @@ from tests.applying import (
     put_users,
     read_table,
 )
-from tests.backfilling import chunks, opened_context, run, start
+from tests.backfilling import OPS, chunks, opened_context, run, start
 
 KIND = "import-events"
 PROGRAM = """
@@ -97,6 +100,13 @@ def history() -> list[dict[str, Any]]:
     days = [day for day in range(DAYS) if day % 5]
     events = [event(user, day) for day in reversed(days) for user in range(USERS)]
     return events[7:] + events[:7]
+
+
+def let_go(number: int) -> None:
+    """Close what the process has open of a backfill, as if it was another process from now on."""
+    kind = KINDS[KIND]
+    assert isinstance(kind, ImportEvents)
+    kind.let_go(number)
 
 
 def write_lines(path: Path, events: Sequence[Any]) -> Path:
@@ -205,7 +215,7 @@ def test_a_dry_run_tells_exactly_what_the_run_does_and_changes_nothing_s72(
 
 
 def test_read_again_by_another_process_for_each_chunk_it_is_the_same_s71(
-    context: Context, second_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    context: Context, second_database_url: str, tmp_path: Path
 ) -> None:
     """As after a kill in every chunk: nothing is left of what the process had open."""
     events = [*history(), event(1, 2, key=None), event(1, 2, key=None)]
@@ -213,8 +223,9 @@ def test_read_again_by_another_process_for_each_chunk_it_is_the_same_s71(
     table = write_csv(tmp_path / "b.csv", history()[20:])
     more = write_lines(tmp_path / "c.jsonl", events[20:])
     parameters = {"files": [str(lines), str(table), str(more)], **MAPPED}
-    for _ in chunks(context, start(context, KIND, parameters)):
-        monkeypatch.setitem(KINDS, KIND, ImportEvents())
+    number = start(context, KIND, parameters)
+    for _ in chunks(context, number):
+        let_go(number)
     with opened(second_database_url) as other:
         put_program(other, PROGRAM)
         keyed = [one for one in events if one["key"]]
@@ -394,16 +405,17 @@ def test_a_source_that_cannot_be_used_is_refused_before_anything_begins(
 
 @pytest.mark.parametrize("change", ["changed", "gone"])
 def test_a_file_that_is_another_meanwhile_stops_it_with_the_way_out(
-    change: str, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    change: str, context: Context, tmp_path: Path
 ) -> None:
     path = write_lines(tmp_path / "events.jsonl", history())
-    running = chunks(context, start(context, KIND, {"files": [str(path)]}))
+    number = start(context, KIND, {"files": [str(path)]})
+    running = chunks(context, number)
     next(running)
     if change == "gone":
         path.unlink()
     else:
         write_lines(path, history()[1:])
-    monkeypatch.setitem(KINDS, KIND, ImportEvents())
+    let_go(number)
     *_, last = running
     assert last.state is State.FAILED
     assert last.error is not None
@@ -441,3 +453,115 @@ def test_a_user_of_whom_much_is_read_is_applied_whole_s72(context: Context, tmp_
     done = run(context, KIND, {"files": [str(path)]})
     assert done.changes == predicted.changes
     assert done.changes["events"]["added"] == len(events)
+
+
+QUERY = "select uid, created, key, value, lang, 'x' as \"left\" from lessons order by uid, key"
+SECRET = "OLD_DATABASE_URL"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def old_database(request: pytest.FixtureRequest, second_database_url: str, tmp_path: Path) -> str:
+    """A database with a table of lessons."""
+    sqlite = f"sqlite:///{tmp_path / 'old.db'}"
+    url = second_database_url if request.param == "postgres" else sqlite
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(
+            text("create table lessons (uid text, created text, key text, value int, lang text)")
+        )
+        connection.execute(
+            text("insert into lessons values (:uid, :created, :key, :value, :lang)"),
+            [
+                {
+                    "uid": one["user_id"],
+                    "created": one["occurred_at"],
+                    "key": one["key"],
+                    "value": int(one["value"]),
+                    "lang": one["attributes"]["language"],
+                }
+                for one in history()
+            ],
+        )
+    engine.dispose()
+    return url
+
+
+def knowing(context: Context, secrets: dict[str, str]) -> Context:
+    return replace(context, find_secret=secrets.get)
+
+
+def test_a_query_to_a_database_is_a_source_like_any_other_s70(
+    context: Context, old_database: str, tmp_path: Path
+) -> None:
+    known = knowing(context, {SECRET: old_database})
+    parameters = {"query": QUERY, "database": SECRET, **MAPPED}
+    number = start(known, KIND, parameters)
+    for _ in chunks(known, number):
+        let_go(number)  # as after a kill in every chunk
+    assert len(read_table(context.engine, tables.events)) == len(history())
+    from_query = dump_state(context.engine)
+    path = write_csv(tmp_path / "events.csv", history())
+    assert run(context, KIND, {"files": [str(path)], **MAPPED}).changes == {}
+    must_equal(dump_state(context.engine), from_query)
+    [row] = [one for one in read_table(context.engine, tables.backfills) if one["done"]][:1]
+    assert old_database not in json.dumps(row["parameters"]), "a URL may hold a password"
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"query": "select uid from lessons"}, "must end with an order by"),
+        ({"query": "select uid from nowhere order by 1"}, "the query cannot be asked: .*nowhere"),
+        ({"query": "select uid as id from lessons order by 1"}, "the query has no column 'uid'"),
+        ({"database": "OTHER"}, "the variable OTHER is not set"),
+        ({"database": None}, "name the variable"),
+        ({"database": "NO_DRIVER"}, "its driver installed"),
+    ],
+)
+def test_a_query_that_cannot_be_asked_is_refused_with_the_way_out(
+    changed: dict[str, Any], reason: str, context: Context, old_database: str
+) -> None:
+    known = knowing(context, {SECRET: old_database, "NO_DRIVER": "oracle://a:s3cret@db/x"})
+    parameters = {"query": QUERY, "database": SECRET, **MAPPED, **changed}
+    with pytest.raises(NotPossible, match=reason) as refused:
+        start(known, KIND, parameters)
+    assert "s3cret" not in str(refused.value)
+
+
+def test_a_source_that_breaks_on_the_way_is_read_on_from_there_s71(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "ROWS_AT_ONCE", 3)
+    url = f"sqlite:///{tmp_path / 'old.db'}"
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(
+            text("create table lessons (id integer primary key, at text, extra text)")
+        )
+        rows = [
+            {"id": one, "at": f"2021-03-01T08:{one}:00Z", "extra": "{}"} for one in range(10, 40)
+        ]
+        connection.execute(text("insert into lessons values (:id, :at, :extra)"), rows)
+    known = knowing(context, {SECRET: url})
+    query = (
+        "select 'u' as user_id, id as key, at as occurred_at, json(extra) from lessons order by id"
+    )
+    parameters = {
+        "query": query,
+        "database": SECRET,
+        "constants": {"metric": "lessons"},
+    }
+    number = start(known, KIND, parameters)
+    with engine.begin() as connection:
+        connection.execute(text("update lessons set extra = '{' where id = 25"))
+    *_, failed = chunks(known, number)
+    assert (failed.state, failed.done) == (State.FAILED, 2 * ROWS)
+    assert failed.error == "Hopeless: the query cannot be asked: malformed JSON"
+    with engine.begin() as connection:
+        connection.execute(text("update lessons set extra = '{}'"))
+    engine.dispose()
+    resume_backfill(known, number, OPS, NOW)
+    *_, done = chunks(known, number)
+    assert done.state is State.DONE
+    keys = {row["key"] for row in read_table(context.engine, tables.events)}
+    assert keys == {str(one) for one in range(10, 40)}

@@ -37,6 +37,13 @@ def import_events(
     format_: Annotated[
         Format | None, typer.Option("--format", help="Without it, the files' names tell.")
     ] = None,
+    query: Annotated[
+        str | None, typer.Option(help="Rows of a database instead: select … order by …")
+    ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(help="The variable that holds its URL, here and where the backfills run."),
+    ] = None,
     columns: Annotated[
         str | None,
         typer.Option(help="Where fields are: user_id=uid,occurred_at=created,attributes.plan=p."),
@@ -56,6 +63,8 @@ def import_events(
         "files": [str(path.absolute()) for path in files or ()],
         "users": [str(path.absolute()) for path in users or ()],
         "format": format_.value if format_ else None,
+        "query": query,
+        "database": database,
         "columns": read_attributes(columns.split(",") if columns else [], "--columns"),
         "constants": read_attributes(constant or [], "--constant"),
     }

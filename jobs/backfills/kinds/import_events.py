@@ -1,4 +1,4 @@
-"""Import events of any age from files and histories, and what files tell about users.
+"""Import events of any age from files, histories and databases, and what is told about users.
 
 First everything is read, in chunks, into a table beside: what cannot be read is kept with its
 place. Then it is applied user by user, all of a user in one chunk, in the order in which it was
@@ -13,8 +13,8 @@ process, or after a crash, it reads up to there again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,13 @@ from models.sources import (
     Refused,
     Row,
     SourceError,
+    check_query,
     check_source,
     count_rows,
     find_head,
     guess_format,
     read_events,
+    read_queried_events,
     read_users,
 )
 from models.statements import staged as statements
@@ -50,32 +52,42 @@ ROWS_MAX = 2_000
 class _Open:
     """Sources that are being read: which one, and how many of its rows were taken."""
 
+    context: Context
     sources: Sequence[Mapping[str, Any]]
     source: int
     taken: int
-    rows: Iterator[Row] = field(default_factory=lambda: iter(()))
+    rows: Generator[Row] | None = None
 
     def take(self, rows_max: int) -> list[Row]:
         """Take the next rows; none is the end of all sources. Raises SourceError."""
         while self.source < len(self.sources):
-            if found := list(islice(self.rows, rows_max)):
+            if found := list(islice(self.rows or (), rows_max)):
                 self.taken += len(found)
                 return found
+            self.close()
             self.source, self.taken = self.source + 1, 0
             self.open()
         return []
 
     def open(self) -> None:
-        """Open the source, and go to where the next row begins."""
+        """Open the source, and go to where the next row begins. Raises SourceError."""
         if self.source < len(self.sources):
-            self.rows = islice(_read(self.sources[self.source]), self.taken, None)
+            self.rows = _read(self.context, self.sources[self.source])
+            for _ in islice(self.rows, self.taken):
+                pass
+
+    def close(self) -> None:
+        """Close the source that is read."""
+        if self.rows is not None:
+            self.rows.close()
 
 
 class ImportEvents:
     """`{"files": [...], "users": [...], "format": …, "columns": {…}, "constants": {…}}`.
 
     Paths are of files that the workers can read. `format` is told by the names where it is left
-    out. What is read becomes `{"sources": [...]}`.
+    out. Instead of files, or beside them, `{"query": "select …", "database": "OLD_DATABASE_URL"}`:
+    what is named is the secret that holds the URL. All of it becomes `{"sources": [...]}`.
     """
 
     name = "import-events"
@@ -85,10 +97,10 @@ class ImportEvents:
     def __init__(self) -> None:
         self._open: dict[int, _Open] = {}
 
-    def read(self, _context: Context, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    def read(self, context: Context, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Look at the files: they are there, and have the columns."""
-        only(parameters, "files", "users", "format", "columns", "constants")
-        if not parameters.get("files") and not parameters.get("users"):
+        only(parameters, "files", "users", "format", "columns", "constants", "query", "database")
+        if not any(parameters.get(name) for name in ("files", "users", "query")):
             raise NotPossible("name a file to import")
         asked = parameters.get("format")
         known = [one.value for one in Format]
@@ -102,12 +114,16 @@ class ImportEvents:
             if source["format"] == Format.GIT.value:
                 users.append(source | {"of_users": True})
             events.append(source)
-        return {"sources": [_checked(source) for source in users + events]}
+        checked = [_checked(source) for source in users + events]
+        if parameters.get("query"):
+            checked.append(_check_query(context, parameters, mapped))
+        return {"sources": checked}
 
     def count(self, _context: Context, parameters: Mapping[str, Any]) -> int:
         """Count the rows, each twice."""
         return 2 * sum(
-            count_rows(Path(one["path"]), Format(one["format"])) for one in parameters["sources"]
+            one["rows"] if "query" in one else count_rows(Path(one["path"]), Format(one["format"]))
+            for one in parameters["sources"]
         )
 
     def run(self, work: Work) -> Chunk:
@@ -116,17 +132,25 @@ class ImportEvents:
             return _apply(work)
         return self._stage(work)
 
+    def let_go(self, backfill_id: int) -> None:
+        """Close what a backfill has open in this process; its next chunk opens it again."""
+        found = self._open.pop(backfill_id, None)
+        if found is not None:
+            found.close()
+
     def forget(self, connection: Connection, backfill: Backfill) -> None:
         """Forget what was read."""
-        self._open.pop(backfill.backfill_id, None)
+        self.let_go(backfill.backfill_id)
         statements.forget_rows(connection, backfill.backfill_id)
 
     def _stage(self, work: Work) -> Chunk:
         number = work.cursor.get("number", 0)
-        opened = self._find_open(work)
         try:
+            opened = self._find_open(work)
             rows = opened.take(work.rows_max)
         except SourceError as error:
+            # What was open has ended with the error, and would seem to be at its end.
+            self.let_go(work.backfill.backfill_id)
             raise Hopeless(str(error)) from error
         if not rows:
             applied_later = number - statements.count_refusals(
@@ -149,13 +173,14 @@ class ImportEvents:
     def _find_open(self, work: Work) -> _Open:
         """Return the sources at the cursor: as the chunk before has left them, or opened anew."""
         at = (work.cursor.get("source", 0), work.cursor.get("row", 0))
-        found = self._open.pop(work.backfill.backfill_id, None)
+        found = self._open.get(work.backfill.backfill_id)
         if found is not None and (found.source, found.taken) == at:
             return found
+        self.let_go(work.backfill.backfill_id)
         sources = work.parameters["sources"]
         for source in sources[at[0] :]:
             _must_be_unchanged(source)
-        opened = _Open(sources=sources, source=at[0], taken=at[1])
+        opened = _Open(context=work.context, sources=sources, source=at[0], taken=at[1])
         opened.open()
         return opened
 
@@ -191,7 +216,33 @@ def _checked(source: dict[str, Any]) -> dict[str, Any]:
         raise NotPossible(str(error)) from error
 
 
+def _check_query(
+    context: Context, parameters: Mapping[str, Any], mapped: Mapping[str, dict[str, str]]
+) -> dict[str, Any]:
+    query, database = parameters["query"], parameters.get("database")
+    if not database:
+        raise NotPossible("name the variable that holds the URL of the query's database")
+    try:
+        url = _find_url(context, database)
+        rows = check_query(url, query, mapped["columns"], mapped["constants"])
+    except SourceError as error:
+        raise NotPossible(str(error)) from error
+    return {"query": query, "database": database, "of_users": False, "rows": rows, **mapped}
+
+
+def _find_url(context: Context, database: str) -> str:
+    url = context.find_secret(database)
+    if not url:
+        raise SourceError(
+            f"the variable {database} is not set; it must hold the URL of the query's database, "
+            "here and where the backfills run"
+        )
+    return url
+
+
 def _must_be_unchanged(source: Mapping[str, Any]) -> None:
+    if "query" in source:
+        return
     path = Path(source["path"])
     try:
         stamp = _stamp(path)
@@ -204,7 +255,10 @@ def _must_be_unchanged(source: Mapping[str, Any]) -> None:
         raise Hopeless(f"{path} has changed since the backfill was started; start another one")
 
 
-def _read(source: Mapping[str, Any]) -> Iterator[Row]:
+def _read(context: Context, source: Mapping[str, Any]) -> Generator[Row]:
+    if "query" in source:
+        url = _find_url(context, source["database"])
+        return read_queried_events(url, source["query"], source["columns"], source["constants"])
     path, format_ = Path(source["path"]), Format(source["format"])
     history = {"revision": source["revision"]} if "revision" in source else {}
     if source["of_users"]:

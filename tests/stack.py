@@ -63,7 +63,7 @@ class Stack:
         return process
 
     def start_all(self) -> None:
-        """Start what the Procfile names, one of each."""
+        """Start what the Procfile names, one of each, but for backfills."""
         self.start(STREAKLINE, "worker", "--queues", "events,sweeps")
         self.start(STREAKLINE, "worker", "--queues", "sweeps,analytics,emails", "--threads", "6")
         self.start(STREAKLINE, "scheduler")

@@ -18,6 +18,7 @@ from dramatiq import Broker, Message
 from jobs.backfills import ACTIVE, Backfill, By, Context, run_chunk, start_backfill
 from jobs.watch_rankings import watch_rankings
 from models.statements import backfills as statements
+from models.statements import staged
 from models.statements.boards import REBUILD_RANKINGS
 from streakline.contract import EVENTS_QUEUE
 from worker.clock import utc_now
@@ -35,6 +36,8 @@ SHARE_IN_A_CROWD = 0.1
 REST_SECONDS_MAX = 10.0
 OVERDUE = timedelta(seconds=30)
 """A chunk that should have begun so long ago has lost its message; none runs for so long."""
+CLEARED_ROWS_MAX = 50_000
+"""At once: a second's work."""
 FAILED_SECONDS = 1.0
 """How long after a failure it is tried again."""
 
@@ -90,6 +93,11 @@ class BackfillRunner:
         for backfill_id, step in overdue:
             self._send(backfill_id, step, 0.0)
         return len(overdue)
+
+    def clear(self) -> int:
+        """Forget some of what backfills have read that have ended; return how many rows."""
+        with self._context.engine.begin() as connection:
+            return staged.clear_rows(connection, CLEARED_ROWS_MAX)
 
     def heal_rankings(self, now: datetime) -> int:
         """Have boards that Redis has lost made anew; return how many are lost."""

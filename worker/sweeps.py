@@ -90,6 +90,7 @@ def build_sweeps(
         "recover-backfills": lambda now: {
             "backfills": backfills.recover(now),
             "lost_boards": backfills.heal_rankings(now),
+            "cleared_rows": backfills.clear(),
         },
         "close-ledgers": _waiting(_close(engine, rulebooks, warehouse, events_kept)),
         HELP_SWEEP: streaks,

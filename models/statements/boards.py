@@ -71,6 +71,7 @@ _SCORES_OF_USERS = (
     .where(one_of(run_scores.c.user_id, "user_ids"))
 )
 _LOCK_PROJECTING = select(func.pg_advisory_xact_lock(ADVISORY_CLASS, PROJECTING))
+_TRY_LOCK_PROJECTING = select(func.pg_try_advisory_xact_lock(ADVISORY_CLASS, PROJECTING))
 
 REBUILD_RANKINGS = "rebuild-rankings"
 """The backfill that makes boards anew, beside those that are read."""
@@ -238,6 +239,12 @@ def read_scores_of(
 def lock_projecting(connection: Connection) -> None:
     """Wait until nobody else projects, and keep it so until the transaction ends."""
     connection.execute(_LOCK_PROJECTING)
+
+
+def try_lock_projecting(connection: Connection) -> bool:
+    """Do so where nobody else projects at this moment; tell whether that is so."""
+    is_ours: bool = connection.execute(_TRY_LOCK_PROJECTING).scalar_one()
+    return is_ours
 
 
 def find_projected(connection: Connection, boards: Iterable[Board]) -> dict[Board, str | None]:

@@ -7,10 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import BindParameter, Connection, bindparam, delete, func, select
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Select,
+    bindparam,
+    delete,
+    func,
+    literal_column,
+    select,
+)
 
 from models.statements.rows import arrays, insert_given, last_whole, storable_json
-from models.tables import backfill_refusals, backfill_rows
+from models.tables import backfill_refusals, backfill_rows, backfills
 
 _ROW_COLUMNS = ("backfill_id", "user_id", "number", "is_event", "file", "line", "body")
 _ADD_ROWS = insert_given(backfill_rows, *_ROW_COLUMNS)
@@ -42,7 +51,16 @@ _REFUSALS = (
     .order_by(backfill_refusals.c.number)
     .execution_options(yield_per=1000)
 )
-_FORGET = delete(backfill_rows).where(_mine)
+# Row by row as they lie, for there may be millions, and nobody else looks at them.
+_settled: Select[Any] = (
+    select(literal_column("backfill_rows.ctid"))
+    .select_from(
+        backfill_rows.join(backfills, backfills.c.backfill_id == backfill_rows.c.backfill_id)
+    )
+    .where(backfills.c.settled_at.is_not(None))
+    .limit(bindparam("limit"))
+)
+_CLEAR = delete(backfill_rows).where(literal_column("backfill_rows.ctid").in_(_settled))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,9 +126,9 @@ def read_rows(
     ]
 
 
-def forget_rows(connection: Connection, backfill_id: int) -> None:
-    """Forget what was read and is not needed any more."""
-    connection.execute(_FORGET, {"of_id": backfill_id})
+def clear_rows(connection: Connection, limit: int) -> int:
+    """Forget some of what was read by backfills that have ended; return how many rows."""
+    return connection.execute(_CLEAR, {"limit": limit}).rowcount
 
 
 def add_refusals(connection: Connection, backfill_id: int, refusals: Iterable[Refusal]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import dramatiq
@@ -13,7 +14,7 @@ from dramatiq import Message
 from dramatiq.brokers.redis import RedisBroker
 from sqlalchemy import update
 
-from jobs.backfills import By, start_backfill
+from jobs.backfills import By, cancel_backfill, start_backfill
 from jobs.backfills.kinds.recompute_users import RecomputeUsers
 from models import tables
 from models.statements.backfills import Backfill, State, read_backfill
@@ -78,6 +79,11 @@ def read(runtime: Runtime, number: int) -> Backfill:
     return found
 
 
+def recovered(backfills: int = 0, lost_boards: int = 0, cleared_rows: int = 0) -> dict[str, int]:
+    """Return what the tick says that it did."""
+    return {"backfills": backfills, "lost_boards": lost_boards, "cleared_rows": cleared_rows}
+
+
 def messages(runtime: Runtime) -> list[Message[Any]]:
     """Return what waits on the queue, at once or for later."""
     assert isinstance(runtime.broker, RedisBroker)
@@ -100,15 +106,15 @@ def test_every_chunk_sends_for_the_next_until_all_is_done_s71(runtime: Runtime) 
 def test_one_whose_message_was_lost_is_sent_for_anew_s71(runtime: Runtime) -> None:
     number = start(runtime)
     tick = runtime.sweeps["recover-backfills"]
-    assert tick(utc_now()) == {"backfills": 0, "lost_boards": 0}, "it may be under way"
+    assert tick(utc_now()) == recovered(0, 0), "it may be under way"
     late = tables.backfills.c.next_at - module.OVERDUE
     with runtime.engine.begin() as connection:
         connection.execute(update(tables.backfills).values(next_at=late))
-    assert tick(utc_now()) == {"backfills": 1, "lost_boards": 0}
-    assert tick(utc_now()) == {"backfills": 0, "lost_boards": 0}, "once is enough"
+    assert tick(utc_now()) == recovered(1, 0)
+    assert tick(utc_now()) == recovered(0, 0), "once is enough"
     with working(runtime):
         wait_until(lambda: read(runtime, number).state is State.DONE)
-    assert tick(utc_now() + timedelta(days=1)) == {"backfills": 0, "lost_boards": 0}
+    assert tick(utc_now() + timedelta(days=1)) == recovered(0, 0)
 
 
 def test_a_rate_is_kept_by_resting_after_each_chunk_s71(runtime: Runtime) -> None:
@@ -147,11 +153,11 @@ def test_boards_that_redis_lost_are_made_anew_by_themselves_s74(runtime: Runtime
     before = runtime.rankings.page(board, limit=USERS)
     assert len(before) == USERS
     tick = runtime.sweeps["recover-backfills"]
-    assert tick(utc_now()) == {"backfills": 0, "lost_boards": 0}
+    assert tick(utc_now()) == recovered(0, 0)
     keys: Any = list(runtime.redis.scan_iter(match=f"{runtime.settings.namespace}:ranking:*"))
     runtime.redis.delete(*keys)
-    assert tick(utc_now()) == {"backfills": 0, "lost_boards": 2}
-    assert tick(utc_now()) == {"backfills": 0, "lost_boards": 2}, "one is under way already"
+    assert tick(utc_now()) == recovered(0, 2)
+    assert tick(utc_now()) == recovered(0, 2), "one is under way already"
     with working(runtime):
         wait_until(lambda: runtime.rankings.page(board, limit=USERS) == before)
     [started] = read_table(runtime.engine, tables.backfill_actions)
@@ -169,3 +175,27 @@ def test_a_dead_message_runs_again_with_all_its_retries(runtime: Runtime) -> Non
     [body] = client.hvals(f"{runtime.broker.namespace}:sweeps.msgs")
     again: Message[Any] = Message.decode(body)
     assert (again.message_id, again.options["retries"]) == (message.message_id, 0)
+
+
+def test_what_an_import_had_read_is_cleared_away_in_parts(
+    runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CLEARED_ROWS_MAX", 4)
+    path = tmp_path / "events.jsonl"
+    lines = [f'{{"user_id": "u{one}", "metric": "lessons", "key": "x"}}\n' for one in range(6)]
+    path.write_text("".join(lines), encoding="utf-8")
+    context = runtime.backfills.context
+    asked = ("import-events", {"files": [str(path)]})
+    first, second = (
+        start_backfill(context, *asked, by=By(actor="ops"), now=utc_now()) for _ in range(2)
+    )
+    for number in (first, second):
+        runtime.backfills.run(number, 0)
+    tick = runtime.sweeps["recover-backfills"]
+    assert tick(utc_now()) == recovered()
+    cancel_backfill(context, first, By(actor="ops"), utc_now())
+    assert tick(utc_now()) == recovered(cleared_rows=4)
+    assert tick(utc_now()) == recovered(cleared_rows=2)
+    assert tick(utc_now()) == recovered()
+    rows = read_table(runtime.engine, tables.backfill_rows)
+    assert {row["backfill_id"] for row in rows} == {second}, "one that runs needs its own"

@@ -84,7 +84,11 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, object]]:
         for tick in found["ticks"]
     ]
     backfills = [
-        (f"backfill {one['id']}", f"{one['kind']}, {one['state']}: {one['done']} of {one['total']}")
+        (
+            f"backfill {one['id']}",
+            f"{one['kind']}, {one['state']}: {one['done']} of "
+            f"{'?' if one['total'] is None else one['total']}",
+        )
         for one in found["backfills"]
     ]
     return [

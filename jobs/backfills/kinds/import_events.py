@@ -138,10 +138,9 @@ class ImportEvents:
         if found is not None:
             found.close()
 
-    def forget(self, connection: Connection, backfill: Backfill) -> None:
-        """Forget what was read."""
+    def forget(self, _connection: Connection, backfill: Backfill) -> None:
+        """Close what is open; what was read may be millions of rows, which a tick clears away."""
         self.let_go(backfill.backfill_id)
-        statements.forget_rows(connection, backfill.backfill_id)
 
     def _stage(self, work: Work) -> Chunk:
         number = work.cursor.get("number", 0)

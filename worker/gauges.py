@@ -5,6 +5,7 @@ All processes would say the same: the scheduler says it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -13,6 +14,7 @@ import structlog
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from models.statements.backfills import SETTLED, State
 from streakline.contract import EVENTS_QUEUE
 from worker.clock import utc_now
 from worker.outages import is_outage
@@ -85,6 +87,13 @@ def _gauges(status: Mapping[str, Any], now: datetime) -> Iterator[Metric]:
         "warehouse_failing",
         "1 where the last load could not be sent.",
         warehouse["error"] is not None,
+    )
+    states = Counter(one["state"] for one in status["backfills"])
+    yield _by(
+        "state",
+        "backfills",
+        "Backfills that have not ended, by how far they are.",
+        {state.value: states[state.value] for state in State if state not in SETTLED},
     )
     yield _plain("dead_messages", "Messages that were given up and kept.", status["dead_messages"])
     overdue = set(overdue_ticks(status, now))

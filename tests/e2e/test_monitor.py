@@ -116,6 +116,7 @@ def test_processes_tell_what_they_did_and_how_far_everything_is(stack: Stack) ->
         "sweeps",
         "analytics",
         "emails",
+        "backfills",
     }
     assert ("streakline_queue_events", "events") not in found, "of the scheduler alone"
     assert fetch(worker, "/elsewhere")[0] == 404

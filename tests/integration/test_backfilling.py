@@ -14,7 +14,7 @@ from dramatiq import Message
 from dramatiq.brokers.redis import RedisBroker
 from sqlalchemy import update
 
-from jobs.backfills import By, cancel_backfill, start_backfill
+from jobs.backfills import By, cancel_backfill, pause_backfill, start_backfill
 from jobs.backfills.kinds.recompute_users import RecomputeUsers
 from models import tables
 from models.statements.backfills import Backfill, State, read_backfill
@@ -24,9 +24,11 @@ from tests.stack import PROGRAM
 from tests.waiting import wait_until
 from worker import backfilling as module
 from worker.clock import utc_now
+from worker.gauges import StatusCollector
 from worker.runtime import Runtime, open_runtime
 from worker.schedule import BACKFILLS_QUEUE
 from worker.settings import SecretUrl, Settings
+from worker.status import read_status
 
 USERS = 20
 ROWS = 4
@@ -199,3 +201,25 @@ def test_what_an_import_had_read_is_cleared_away_in_parts(
     assert tick(utc_now()) == recovered()
     rows = read_table(runtime.engine, tables.backfill_rows)
     assert {row["backfill_id"] for row in rows} == {second}, "one that runs needs its own"
+
+
+def test_prometheus_and_status_see_how_far_backfills_are(runtime: Runtime) -> None:
+    first, second = start(runtime), start(runtime)
+    runtime.backfills.run(first, 0)
+    pause_backfill(runtime.backfills.context, second, By(actor="ops"), utc_now())
+    shown = {
+        one["id"]: (one["state"], one["done"], one["total"])
+        for one in read_status(runtime)["backfills"]
+    }
+    assert shown == {first: ("running", ROWS, USERS), second: ("paused", 0, USERS)}
+    [gauge] = [
+        metric
+        for metric in StatusCollector(runtime).collect()
+        if metric.name == "streakline_backfills"
+    ]
+    assert {sample.labels["state"]: sample.value for sample in gauge.samples} == {
+        "planned": 0,
+        "running": 1,
+        "paused": 1,
+        "failed": 0,
+    }

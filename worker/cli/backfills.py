@@ -218,9 +218,9 @@ def print_backfill(found: dict[str, Any], as_json: bool) -> None:
     if found["error"]:
         out.print(f"  error: {found['error']}")
     if found["refused"]:
+        rows = "1 row" if found["refused"] == 1 else f"{found['refused']} rows"
         out.print(
-            f"  {found['refused']} rows could not be used: streakline backfill refused "
-            f"{found['id']} --out FILE",
+            f"  {rows} could not be used: streakline backfill refused {found['id']} --out FILE",
             soft_wrap=True,
         )
     for one in found["actions"]:

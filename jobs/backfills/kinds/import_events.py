@@ -91,7 +91,7 @@ class ImportEvents:
     """
 
     name = "import-events"
-    unit = "rows, read and applied,"
+    unit = "rows"
     rows_max = ROWS_MAX
 
     def __init__(self) -> None:

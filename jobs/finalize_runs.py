@@ -23,9 +23,9 @@ from models.statements import standings as statements
 from models.statements.boards import RunName, StoredRun
 
 WINNERS = 3
+"""Places, on each board of a run, that are told of."""
 EVERYONE = 2**31 - 1
 """More than any rank: the largest that the column holds."""
-"""Places, on each board of a run, that are told of."""
 
 
 class NotOver(ValueError):

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterable
 
 from tests.benchmarks import (
+    backfills,
     checks,
     emails,
     enqueue,
@@ -36,6 +37,7 @@ BENCHMARKS: dict[str, Callable[[bool], Iterable[Figure]]] = {
     "checks": checks.run,
     "live": live.run,
     "sweeps": sweeps.run,
+    "backfills": backfills.run,
     "emails": emails.run,
     "loading": loading.run,
     "warehouse": warehouse.run,

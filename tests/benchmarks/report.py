@@ -32,6 +32,7 @@ TITLES = {
     "checks": "Verifying",
     "live": "Single events at a steady rate",
     "sweeps": "What time causes at once",
+    "backfills": "Backfills",
     "emails": "Emails",
     "loading": "Loading the warehouse",
     "warehouse": "Questions to the warehouse",

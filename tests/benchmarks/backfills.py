@@ -1,0 +1,109 @@
+"""How fast backfills are: boards rebuilt, users folded anew, a Parquet file imported."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa  # type: ignore[import-untyped] # has no types
+from pyarrow import parquet
+from sqlalchemy import text
+
+from jobs.backfills import ACTIVE, By, Context, run_chunk, start_backfill
+from models.rulebooks import Rulebooks
+from models.statements.backfills import State, read_backfill
+from streakline import Event
+from tests.benchmarks.harness import (
+    Bench,
+    Figure,
+    make_events,
+    open_bench,
+    put_template,
+    tidy,
+)
+from tests.servers import temporary_home
+from worker.serving import collect_rarely
+
+ACTIVE_AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
+USERS = 20_000
+_CLONE = text(
+    "insert into users (user_id, first_seen_at, stamp, state)"
+    " select 'user-' || copy, first_seen_at, stamp, state"
+    " from users, generate_series(1, :count) copy where user_id = 'template'"
+)
+
+
+def run(quick: bool) -> Iterator[Figure]:
+    """Yield how long each takes, by one process, beside nothing else."""
+    collect_rarely()
+    standings, imported = (10_000, 10_000) if quick else (1_000_000, 200_000)
+    with open_bench() as bench:
+        put_template(bench.engine, ACTIVE_AT)
+        with bench.engine.begin() as connection:
+            connection.execute(_CLONE, {"count": standings})
+        tidy(bench.engine)
+        seconds = _run(bench, "rebuild-rankings", {"leaderboards": ["lessons"]})
+        yield Figure(
+            name=f"rebuild a board of {standings:,}",
+            value=seconds,
+            unit="s",
+            note=f"{standings / seconds:,.0f} standings/s",
+            goal="15",
+        )
+    with open_bench() as bench, temporary_home() as home:
+        path = _write(make_events(imported, USERS, "past"), home)
+        seconds = _run(bench, "import-events", {"files": [str(path)]})
+        yield Figure(
+            name="import a Parquet file",
+            value=imported / seconds,
+            unit="events/s",
+            note=f"{imported:,} events of {USERS:,} users, read and applied by one process",
+        )
+        tidy(bench.engine)
+        seconds = _run(bench, "recompute-users", {})
+        yield Figure(
+            name="fold users anew",
+            value=60 * USERS / seconds,
+            unit="users/min",
+            note=f"{USERS:,} users of {imported // USERS} events",
+            goal="50,000",
+        )
+
+
+def _write(events: list[Event], home: Path) -> Path:
+    path = home / "events.parquet"
+    table = pa.table(
+        {
+            "user_id": [event.user_id for event in events],
+            "metric": [event.metric for event in events],
+            "key": [event.key for event in events],
+            "occurred_at": [event.occurred_at for event in events],
+        }
+    )
+    parquet.write_table(table, path)
+    return path
+
+
+def _run(bench: Bench, kind: str, parameters: Mapping[str, Any]) -> float:
+    """Run a backfill to its end; return how long it took."""
+    context = Context(
+        engine=bench.engine,
+        rulebooks=Rulebooks(),
+        rankings=bench.rankings,
+        put_back=lambda _: None,
+    )
+    began = time.perf_counter()
+    by, now = By(actor="benchmark"), datetime.now(UTC)
+    number = start_backfill(context, kind, parameters, by=by, now=now)
+    with bench.engine.connect() as connection:
+        backfill = read_backfill(connection, number)
+    assert backfill is not None
+    while backfill.state in ACTIVE:
+        backfill = run_chunk(context, number, backfill.step, lambda: datetime.now(UTC))
+        assert backfill is not None
+    if backfill.state is not State.DONE:
+        raise RuntimeError(f"{kind} is {backfill.state.value}: {backfill.error}")
+    return time.perf_counter() - began

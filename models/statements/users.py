@@ -8,7 +8,17 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    exists,
+    func,
+    select,
+    true,
+    update,
+)
 
 from models.rules.due_mail import due_hint
 from models.rules.rulebook import Rules
@@ -91,8 +101,12 @@ _PUT_MAIL_AT = (
 
 _LOOK_AT_MAIL = (
     update(users)
-    .values(mail_at=func.least(users.c.mail_at, bindparam("now", type_=INSTANT)))
-    .where(users.c.number > bindparam("first"), users.c.number <= bindparam("last"))
+    .values(mail_at=bindparam("now", type_=INSTANT))
+    .where(
+        users.c.number > bindparam("first"),
+        users.c.number <= bindparam("last"),
+        func.coalesce(users.c.mail_at > bindparam("now", type_=INSTANT), true()),
+    )
 )
 _LATEST_NUMBER = select(func.max(users.c.number))
 

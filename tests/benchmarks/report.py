@@ -71,7 +71,7 @@ READING = """\
   client that sends single events, and a watcher. Counted on 2026-11-24 for 200,000 streaks: of 58
   core-seconds the sender, the watcher and the queue had 12, the events about 18, sweeping the rest.
 - **Beside a loader**: two workers with a full queue, and a third process that loads a past of the
-  same size. While more than 100 messages wait it loads for a tenth of the time.
+  same size. While more than 100 messages wait it loads for a twentieth of the time.
 - **Questions** are those of `streakline report`, asked in this process of chDB, over a year that is
   made in the warehouse (`tests/benchmarks/year.py`): a tenth of the users in the control group.
 - **Verifying** folds everyone from nothing, with the same rules, and compares every row.

@@ -11,7 +11,6 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from models.emails import variables as v
-from models.emails.samples import named
 from models.program import Program
 from models.rules.calendar import ONE_DAY, local_date
 from models.rules.mailing import EmailKind
@@ -31,18 +30,13 @@ from models.statements import standings as standing_statements
 from models.statements.contents import Dates, DayValue, Times
 from models.statements.emails import StoredEmail
 from models.statements.recipients import Recipient
+from models.statements.told import ATTRIBUTE
 from models.statements.users import Users
 
 PERIODS_SHOWN = 14
 TOP_SHOWN = 3
 AROUND_SHOWN = 2
 """Lines of a leaderboard: the first ones, and those on each side of the reader."""
-ATTRIBUTE = "attributes."
-UNITS: Mapping[Frequency, v.Unit] = {
-    Frequency.DAILY: "day",
-    Frequency.WEEKLY: "week",
-    Frequency.MONTHLY: "month",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,11 +187,11 @@ def _about_streak(case: _Case) -> dict[str, Any] | None:
     return {
         "streak": v.StreakVariables(
             key=key,
-            name=case.program.streaks[key].name or named(key),
+            name=case.program.streaks[key].name or v.named(key),
             length=reading.length if told is None else told,
             longest=max(reading.longest, told or 0),
             freezes=reading.freezes,
-            unit=UNITS[rule.period.frequency],
+            unit=v.UNITS[rule.period.frequency.value],
             expires_at=None if expires_at is None else expires_at.astimezone(ZoneInfo(case.tz)),
             time_left=None if expires_at is None else expires_at - now,
             calendar=_calendar(rule, reading, days, local_date(now, case.tz)),
@@ -253,7 +247,7 @@ def _about_achievement(case: _Case) -> dict[str, Any] | None:
     achievement = case.program.achievements.get(key)
     if achievement is None:
         return None
-    name = achievement.name or named(key)
+    name = achievement.name or v.named(key)
     return {"achievement": v.AchievementVariables(key=key, name=name)}
 
 
@@ -262,7 +256,7 @@ def _about_level(case: _Case) -> dict[str, Any] | None:
     points, rule = case.program.points.get(name), case.rules.latest.points.get(name)
     if points is None or rule is None:
         return None
-    names = {level.key: level.name or named(level.key) for level in points.levels}
+    names = {level.key: level.name or v.named(level.key) for level in points.levels}
     level = next((one for one in rule.levels if one.key == case.email.body["level"]), None)
     if level is None:
         return None
@@ -275,7 +269,7 @@ def _about_level(case: _Case) -> dict[str, Any] | None:
             name=names[level.key],
             number=level.number,
             total=balance,
-            points=points.name or named(name),
+            points=points.name or v.named(name),
             next=None
             if following is None or missing is None
             else v.NextLevelVariables(
@@ -315,7 +309,7 @@ def _about_recap(case: _Case) -> dict[str, Any] | None:
             metrics=tuple(_metrics(days, case.rules, program)),
             points=tuple(
                 v.PointsVariables(
-                    name=program.points[name].name or named(name),
+                    name=program.points[name].name or v.named(name),
                     earned=earned[name],
                     total=case.state.points[name].balance,
                 )
@@ -323,15 +317,15 @@ def _about_recap(case: _Case) -> dict[str, Any] | None:
                 if name in earned and name in case.state.points
             ),
             achievements=tuple(
-                program.achievements[key].name or named(key)
+                program.achievements[key].name or v.named(key)
                 for key in case.found.completed[user_id]
                 if key in program.achievements
             ),
             streaks=tuple(
                 v.RecapStreakVariables(
-                    name=program.streaks[key].name or named(key),
+                    name=program.streaks[key].name or v.named(key),
                     length=length,
-                    unit=UNITS[rules.streaks[key].period.frequency],
+                    unit=v.UNITS[rules.streaks[key].period.frequency.value],
                 )
                 for key, length in lengths.items()
                 if length
@@ -353,7 +347,7 @@ def _metrics(days: Sequence[DayValue], rules: Rules, program: Program) -> list[v
                 value = max(one.max for one in of_metric)
             case MetricAggregate.LATEST:
                 value = max(of_metric, key=lambda one: one.day).latest
-        found.append(v.MetricVariables(name=metric.name or named(name), value=value))
+        found.append(v.MetricVariables(name=metric.name or v.named(name), value=value))
     return found
 
 
@@ -387,7 +381,7 @@ def _read_boards(
         own = lines[rank]
         found[email.email_id] = v.LeaderboardVariables(
             key=name,
-            name=program.leaderboards[name].name or named(name),
+            name=program.leaderboards[name].name or v.named(name),
             run=run_name,
             rank=rank,
             score=own.score,

@@ -28,7 +28,6 @@ LINK_URL = "https://app.example.org"
 States = Mapping[int, v.PeriodState]
 """The states of a sample's periods by how far back they are; the others are active."""
 
-_UNITS: Mapping[str, v.Unit] = {"daily": "day", "weekly": "week", "monthly": "month"}
 _NAMES = ("Amélie", "Kofi", "Mei", "Jonas", "Priya")
 
 
@@ -92,11 +91,11 @@ def _about_streak(program: Program, message: Any, states: States) -> dict[str, A
 
 
 def _streak(key: str, streak: Streak | None, states: States) -> v.StreakVariables:
-    unit = _UNITS[streak.frequency] if streak else "day"
+    unit = v.UNITS[streak.frequency] if streak else "day"
     freezes = streak.freezes if streak else None
     return v.StreakVariables(
         key=key,
-        name=(streak.name if streak else None) or named(key),
+        name=(streak.name if streak else None) or v.named(key),
         length=LENGTH,
         longest=41,
         freezes=freezes.max if freezes else 0,
@@ -130,7 +129,7 @@ def _milestone(program: Program, message: Any) -> dict[str, Any]:
 
 def _achievement(program: Program, _message: Any) -> dict[str, Any]:
     key, one = next(iter(program.achievements.items()), ("first-steps", None))
-    name = (one.name if one else None) or named(key)
+    name = (one.name if one else None) or v.named(key)
     return {"achievement": v.AchievementVariables(key=key, name=name)}
 
 
@@ -138,7 +137,7 @@ def _level(program: Program, message: Any) -> dict[str, Any]:
     key = message.points if isinstance(message, LevelEmail) else next(iter(program.points), "xp")
     system = program.points.get(key)
     levels = system.levels if system else ()
-    names = [level.name or named(level.key) for level in levels] or [
+    names = [level.name or v.named(level.key) for level in levels] or [
         "Beginner",
         "Regular",
         "Expert",
@@ -151,7 +150,7 @@ def _level(program: Program, message: Any) -> dict[str, Any]:
             name=names[number - 1],
             number=number,
             total=Decimal("1240"),
-            points=(system.name if system else None) or named(key),
+            points=(system.name if system else None) or v.named(key),
             next=v.NextLevelVariables(
                 name=names[min(number, len(names) - 1)],
                 number=number + 1,
@@ -166,9 +165,9 @@ def _recap(program: Program, message: Any) -> dict[str, Any]:
     every = message.every if isinstance(message, RecapEmail) else "week"
     last = TODAY - timedelta(days=1) if every == "week" else date(2026, 10, 31)
     first = last - timedelta(days=6) if every == "week" else date(2026, 10, 1)
-    metrics = [one.name or named(key) for key, one in program.metrics.items()]
-    points = [one.name or named(key) for key, one in program.points.items()]
-    achievements = [one.name or named(key) for key, one in program.achievements.items()]
+    metrics = [one.name or v.named(key) for key, one in program.metrics.items()]
+    points = [one.name or v.named(key) for key, one in program.points.items()]
+    achievements = [one.name or v.named(key) for key, one in program.achievements.items()]
     return {
         "recap": v.RecapVariables(
             every=every,
@@ -185,7 +184,7 @@ def _recap(program: Program, message: Any) -> dict[str, Any]:
             achievements=tuple(achievements[:2] or ["First steps"]),
             streaks=tuple(
                 v.RecapStreakVariables(
-                    name=one.name or named(key), length=LENGTH, unit=_UNITS[one.frequency]
+                    name=one.name or v.named(key), length=LENGTH, unit=v.UNITS[one.frequency]
                 )
                 for key, one in list(program.streaks.items())[:2]
             ),
@@ -206,7 +205,7 @@ def _leaderboard(program: Program, message: Any) -> dict[str, Any]:
     return {
         "leaderboard": v.LeaderboardVariables(
             key=key,
-            name=(board.name if board else None) or named(key),
+            name=(board.name if board else None) or v.named(key),
             run="2026-W47",
             rank=3,
             score=Decimal(980),
@@ -222,16 +221,6 @@ def _leaderboard(program: Program, message: Any) -> dict[str, Any]:
             ),
         )
     }
-
-
-def named(key: str) -> str:
-    """Return a name for people, of a thing that the program gives none.
-
-    >>> named("weekly-xp")
-    'Weekly xp'
-    """
-    words = key.replace("-", " ").replace("_", " ")
-    return words[:1].upper() + words[1:]
 
 
 _MAKERS: Mapping[str, Callable[[Program, Any], dict[str, Any]]] = {

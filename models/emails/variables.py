@@ -21,6 +21,8 @@ LIST_LENGTH_MAX = 100
 """Of every other list."""
 
 Unit = Literal["day", "week", "month"]
+UNITS: Mapping[str, Unit] = {"daily": "day", "weekly": "week", "monthly": "month"}
+"""By a streak's frequency, as the program has it."""
 PeriodState = Literal["active", "frozen", "missed", "open"]
 
 _WHOLE = {"whole": True}
@@ -373,6 +375,16 @@ KINDS: Mapping[str, type[EmailVariables]] = {
     )
 }
 """What each kind of email knows, in the order of the documentation."""
+
+
+def named(key: str) -> str:
+    """Return a name for people, of a thing that the program gives none.
+
+    >>> named("weekly-xp")
+    'Weekly xp'
+    """
+    words = key.replace("-", " ").replace("_", " ")
+    return words[:1].upper() + words[1:]
 
 
 def app_variables(program: Program) -> AppVariables:

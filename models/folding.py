@@ -142,17 +142,17 @@ def pass_time(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refolded:
-    """What a user's ledger comes to, folded from nothing, or from its opening.
-
-    What was decided up to `since`, of which the events have left, is not in the effects; `opening`
-    is the state then. Without one it is EVER, and the opening is empty.
-    """
+    """What a user's ledger comes to, folded from nothing, or from its opening."""
 
     state: UserState
     effects: Effects
     ledger: Ledger
-    since: datetime
-    opening: UserState
+    opening: Opening | None
+
+    @property
+    def since(self) -> datetime:
+        """Up to when events have left; what was decided by then is not in the effects."""
+        return _since(self.opening)
 
 
 class LedgerClosed(ValueError):
@@ -179,22 +179,15 @@ def refold(
     for user_id, opening in openings.items():
         if opening.as_of > until:
             raise LedgerClosed(user_id, opening.as_of)
-    since = {
-        user_id: openings[user_id].as_of if user_id in openings else EVER for user_id in wanted
-    }
+    since = {user_id: _since(openings.get(user_id)) for user_id in wanted}
     ledgers = ledger_statements.read_after(connection, since, until)
     found = {}
     for user_id, effects in wanted.items():
-        state, ledger = _begin(openings.get(user_id)), ledgers[user_id]
-        _tell_first(state, ledger, openings.get(user_id), rules, effects)
+        opened, ledger = openings.get(user_id), ledgers[user_id]
+        state = _begin(opened)
+        _tell_first(state, ledger, opened, rules, effects)
         _fold(state, ledger, rules, effects)
-        found[user_id] = Refolded(
-            state=state,
-            effects=effects,
-            ledger=ledger,
-            since=since[user_id],
-            opening=_begin(openings.get(user_id)),
-        )
+        found[user_id] = Refolded(state=state, effects=effects, ledger=ledger, opening=opened)
     return found
 
 
@@ -208,7 +201,7 @@ def fold_openings(
     """
     current = sorted(users.states.keys() - users.stale)
     openings = opening_statements.read_openings(connection, users.closed.keys() & current)
-    since = dict.fromkeys(current, EVER) | {user: one.as_of for user, one in openings.items()}
+    since = {user_id: _since(openings.get(user_id)) for user_id in current}
     found = {}
     for user_id, ledger in ledger_statements.read_after(connection, since).items():
         state, stored, effects = _begin(openings.get(user_id)), users.states[user_id], Effects()
@@ -227,6 +220,10 @@ def fold_openings(
         if state == stored:
             found[user_id] = opening
     return found
+
+
+def _since(opening: Opening | None) -> datetime:
+    return EVER if opening is None else opening.as_of
 
 
 def _tell_first(

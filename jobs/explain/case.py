@@ -18,6 +18,7 @@ from models.statements import decided as decided_statements
 from models.statements import ledger as ledger_statements
 from models.statements import users as user_statements
 from models.statements.ledger import FactKind, Ledger, StoredFact
+from models.statements.users import decode_state
 
 Step = dict[str, Any]
 """One step of a derivation; steps that an operator made have other keys than the others."""
@@ -59,7 +60,7 @@ def open_case(connection: Connection, rules: Rules, user_id: str, until: datetim
         effects=found.effects,
         completed=[*before, *found.effects.completed],
         since=found.since,
-        opening=found.opening,
+        opening=UserState() if found.opening is None else decode_state(found.opening.state),
         now=until,
     )
 

@@ -8,9 +8,10 @@ calls the other processes to help, and each goes on until nothing is due.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from threading import Lock
+from typing import TypeVar
 
 import structlog
 from dramatiq import Broker
@@ -40,6 +41,7 @@ from worker.zones import tzdata_version
 log = structlog.get_logger(__name__)
 
 Sweep = Callable[[datetime], Mapping[str, int]]
+Part = TypeVar("Part")
 USERS_PER_SWEEP_MAX = 2_000
 """Users that one sweep folds anew: some seconds' work, so that no message is held for long."""
 SECONDS_PER_SWEEP_MAX = 10.0
@@ -82,12 +84,12 @@ def build_sweeps(
         "project-rankings": lambda _: {"batches": projector.project()},
         "recover-messages": lambda _: {"rejected": recover_messages(broker, broker_url)},
         "recompute-users": _recompute(engine, rulebooks, projector),
-        "load-warehouse": _waiting(_LoadSweep(engine, warehouse, broker)),
+        "load-warehouse": _waiting(_alone(_LoadSweep(engine, warehouse, broker))),
         "snapshot-ranks": _waiting(
             lambda now: {"standings": snapshot_ranks(engine, rulebooks, rankings, warehouse, now)}
         ),
         "plan-emails": _plan(engine, rulebooks),
-        "send-emails": _SendSweep(mailer),
+        "send-emails": _alone(_send(mailer)),
         "recover-backfills": lambda now: {
             "backfills": backfills.recover(now),
             "lost_boards": backfills.heal_rankings(now),
@@ -114,11 +116,7 @@ def _leaderboards(
 def _recompute(engine: Engine, rulebooks: Rulebooks, projector: Projector) -> Sweep:
     def sweep(now: datetime) -> Mapping[str, int]:
         done = recompute_stale(engine, rulebooks, now, users_max=USERS_PER_SWEEP_MAX)
-        began = time.monotonic()
-        for users in follow_calendar(engine, rulebooks, tzdata_version(), now):
-            done += users
-            if time.monotonic() > began + SECONDS_PER_SWEEP_MAX:
-                break
+        done += sum(_for_a_while(follow_calendar(engine, rulebooks, tzdata_version(), now)))
         if done:
             projector.wake()
         return {"users": done}
@@ -128,38 +126,21 @@ def _recompute(engine: Engine, rulebooks: Rulebooks, projector: Projector) -> Sw
 
 def _plan(engine: Engine, rulebooks: Rulebooks) -> Sweep:
     def sweep(now: datetime) -> Mapping[str, int]:
-        planned, began = 0, time.monotonic()
-        for some in plan_emails(engine, rulebooks, now):
-            planned += some
-            if time.monotonic() > began + SECONDS_PER_SWEEP_MAX:
-                break
-        return {"emails": planned}
+        return {"emails": sum(_for_a_while(plan_emails(engine, rulebooks, now)))}
 
     return sweep
 
 
-class _SendSweep:
-    """Sends emails, once at a time in this process."""
-
-    def __init__(self, mailer: Mailer) -> None:
-        self._mailer = mailer
-        self._sending = Lock()
-
-    def __call__(self, _now: datetime) -> Mapping[str, int]:
-        """Send for a while."""
-        if not self._sending.acquire(blocking=False):
-            return {"emails": 0}
-        sent, began = 0, time.monotonic()
-        try:
-            for settled in self._mailer.send(utc_now):
-                for one in settled:
-                    EMAILS.labels(one.state.value).inc()
-                sent += len(settled)
-                if time.monotonic() > began + SECONDS_PER_SWEEP_MAX:
-                    break
-        finally:
-            self._sending.release()
+def _send(mailer: Mailer) -> Sweep:
+    def sweep(_now: datetime) -> Mapping[str, int]:
+        sent = 0
+        for settled in _for_a_while(mailer.send(utc_now)):
+            for one in settled:
+                EMAILS.labels(one.state.value).inc()
+            sent += len(settled)
         return {"emails": sent}
+
+    return sweep
 
 
 def _close(
@@ -182,6 +163,30 @@ def _close(
     return sweep
 
 
+def _for_a_while(parts: Iterable[Part]) -> Iterator[Part]:
+    """Yield what is done part by part until the time of a sweep is up."""
+    began = time.monotonic()
+    for part in parts:
+        yield part
+        if time.monotonic() > began + SECONDS_PER_SWEEP_MAX:
+            return
+
+
+def _alone(sweep: Sweep) -> Sweep:
+    """Sweep once at a time in this process: the call that finds another at work does nothing."""
+    sweeping = Lock()
+
+    def try_sweep(now: datetime) -> Mapping[str, int]:
+        if not sweeping.acquire(blocking=False):
+            return {}
+        try:
+            return sweep(now)
+        finally:
+            sweeping.release()
+
+    return try_sweep
+
+
 def _waiting(sweep: Sweep) -> Sweep:
     """Leave it to the next tick where the warehouse cannot be had: what waits is in Postgres."""
 
@@ -196,40 +201,31 @@ def _waiting(sweep: Sweep) -> Sweep:
 
 
 class _LoadSweep:
-    """Loads the warehouse, once at a time in this process, and gives way to a crowd of messages."""
+    """Loads the warehouse, and gives way to a crowd of messages; one call at a time."""
 
     def __init__(self, engine: Engine, warehouse: Warehouse, broker: Broker) -> None:
         self._engine = engine
         self._warehouse = warehouse
         self._broker = broker
-        self._loading = Lock()
         self._rests_until = datetime.min.replace(tzinfo=UTC)
 
     def __call__(self, now: datetime) -> Mapping[str, int]:
         """Load for a while; of a share of the time alone where a crowd waits."""
-        if not self._loading.acquire(blocking=False):
+        if now < self._rests_until and self._is_crowded():
             return {"rows": 0}
-        try:
-            if now < self._rests_until and self._is_crowded():
-                return {"rows": 0}
-            began = time.monotonic()
-            rows = self._load(now, began)
-            took = time.monotonic() - began
-            self._rests_until = now + timedelta(seconds=took / LOAD_SHARE_IN_A_CROWD)
-        finally:
-            self._loading.release()
+        began = time.monotonic()
+        rows = self._load(now, began)
+        took = time.monotonic() - began
+        self._rests_until = now + timedelta(seconds=took / LOAD_SHARE_IN_A_CROWD)
         if rows:
             PROJECTION_SECONDS.labels("warehouse").observe(took)
         return {"rows": rows}
 
     def _load(self, now: datetime, began: float) -> int:
         rows = 0
-        for _, loaded in load_warehouse(self._engine, self._warehouse, now):
+        for _, loaded in _for_a_while(load_warehouse(self._engine, self._warehouse, now)):
             rows += loaded
-            took = time.monotonic() - began
-            if took > SECONDS_PER_SWEEP_MAX:
-                break
-            if took > LOAD_SECONDS_IN_A_CROWD and self._is_crowded():
+            if time.monotonic() > began + LOAD_SECONDS_IN_A_CROWD and self._is_crowded():
                 break
         return rows
 

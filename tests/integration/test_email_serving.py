@@ -10,7 +10,8 @@ import pytest
 from models.emails.templates import load_templates
 from models.program import load_program
 from tests.emailing import PROGRAM
-from worker.previewing.server import Previews, ServeError, serving_previews
+from worker.listening import ListenError
+from worker.previewing.server import Previews, serving_previews
 
 
 def test_the_page_and_its_emails_are_served_until_the_end() -> None:
@@ -25,7 +26,7 @@ def test_the_page_and_its_emails_are_served_until_the_end() -> None:
             assert "Emails of Rowing &amp; Co" in page.read().decode()
             assert "Amélie (you)" in email.read().decode()
         with (
-            pytest.raises(ServeError, match="give another --port"),
+            pytest.raises(ListenError, match="give another --port"),
             serving_previews(previews, port),
         ):
             pass

@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http import HTTPStatus
 from pathlib import Path
-from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -22,7 +21,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from models.emails.templates import SUFFIXES, Templates
 from models.program import Program, ProgramError
 from streakline.errors import StreaklineError
+from worker.listening import listening
 from worker.previewing.previews import PreviewError, previewed_names, render_preview
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
 
 HOST = "127.0.0.1"
 DARK_QUERY = "@media (prefers-color-scheme: dark)"
@@ -31,10 +34,6 @@ Load = Callable[[], tuple[Program, Templates]]
 """Reads the program and its templates anew. Raises ProgramError and TemplatesError."""
 Content = tuple[int, str, str]
 """Status, media type, body."""
-
-
-class ServeError(StreaklineError, OSError):
-    """The port cannot be listened on; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,34 +99,17 @@ def watched_files(program_path: Path, folder: Path | None) -> list[Path]:
 
 @contextmanager
 def serving_previews(previews: Previews, port: int) -> Iterator[str]:
-    """Yield the address at which previews are shown until the end. Raises ServeError."""
+    """Yield the address at which previews are shown until the end. Raises ListenError."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            status, kind, body = previews.answer(self.path)
-            content = body.encode()
-            self.send_response(status)
-            self.send_header("Content-Type", f"{kind}; charset=utf-8")
-            self.send_header("Content-Length", str(len(content)))
-            self.send_header("Cache-Control", "no-store")
-            self.end_headers()
-            self.wfile.write(content)
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        target = f"{environ.get('PATH_INFO', '')}?{environ.get('QUERY_STRING', '')}"
+        status, kind, body = previews.answer(target)
+        headers = [("Content-Type", f"{kind}; charset=utf-8"), ("Cache-Control", "no-store")]
+        start_response(f"{status} {HTTPStatus(status).phrase}", headers)
+        return [body.encode()]
 
-        def log_message(self, format: str, *args: Any) -> None:
-            """Log nothing: the page asks every second."""
-
-    try:
-        server = ThreadingHTTPServer((HOST, port), Handler)
-    except OSError as error:
-        reason = f"{HOST}:{port} cannot be listened on ({error.strerror}); give another --port"
-        raise ServeError(reason) from error
-    thread = Thread(target=server.serve_forever, name="previews", daemon=True)
-    thread.start()
-    try:
-        yield f"http://{HOST}:{server.server_address[1]}/"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with listening(app, HOST, port, remedy="give another --port") as listened:
+        yield f"http://{HOST}:{listened}/"
 
 
 def _page(**values: Any) -> str:

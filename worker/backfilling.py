@@ -23,14 +23,12 @@ from models.statements.boards import REBUILD_RANKINGS
 from streakline.contract import EVENTS_QUEUE
 from worker.clock import utc_now
 from worker.outages import is_outage
-from worker.queues import count_messages
+from worker.queues import is_crowded
 from worker.schedule import SWEEPS_QUEUE
 
 RUN_ACTOR = "run_backfill"
 OURSELVES = "streakline"
 """Who starts a backfill that no operator did."""
-CROWD = 100
-"""Messages of live traffic that wait, from which on backfills give way to them."""
 SHARE_IN_A_CROWD = 0.1
 """Of the time: a backfill that never went on would hold an operator up for good."""
 REST_SECONDS_MAX = 10.0
@@ -118,13 +116,9 @@ class BackfillRunner:
             rest = FAILED_SECONDS
         elif backfill.rate_max is not None:
             rest = rows / backfill.rate_max - took
-        if self._is_crowded():
+        if is_crowded(self._broker, EVENTS_QUEUE, SWEEPS_QUEUE):
             rest = max(rest, min(took / SHARE_IN_A_CROWD - took, REST_SECONDS_MAX))
         return max(0.0, rest)
-
-    def _is_crowded(self) -> bool:
-        waiting = count_messages(self._broker)
-        return waiting[EVENTS_QUEUE] + waiting[SWEEPS_QUEUE] > CROWD
 
     def _send(self, backfill_id: int, step: int, rest: float) -> None:
         if rest:

@@ -17,6 +17,9 @@ from streakline.contract import EVENTS_QUEUE
 MESSAGES_READ_MAX = 200
 """Up to so many messages are all read; of more, so many are, and the rest is taken to be alike."""
 
+CROWD = 100
+"""Messages that wait, or are being done, from one more on of which loads and backfills give way."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
@@ -47,6 +50,15 @@ def count_messages(broker: Broker) -> dict[str, int]:
         return {queue: sum(map(broker.client.hlen, _keys(broker, queue))) for queue in queues}
     assert isinstance(broker, RabbitmqBroker)
     return {queue: sum(broker.get_queue_message_counts(queue)[:2]) for queue in queues}
+
+
+def is_crowded(broker: Broker, *queues: str) -> bool:
+    """Tell whether so many messages wait that what can be late gives way; of all queues, or some.
+
+    Raises what the broker's client raises.
+    """
+    found = count_messages(broker)
+    return sum(found[queue] for queue in queues or found) > CROWD
 
 
 def read_applied_until(broker: Broker, now: datetime) -> datetime | None:

@@ -34,7 +34,7 @@ from worker.clock import utc_now
 from worker.mailing.mailer import Mailer
 from worker.metrics import EMAILS, PROJECTION_SECONDS
 from worker.projecting import Projector
-from worker.queues import count_messages, read_applied_until
+from worker.queues import is_crowded, read_applied_until
 from worker.recovery import recover_messages
 from worker.zones import tzdata_version
 
@@ -50,8 +50,6 @@ CALLS_APART_SECONDS = 0.25
 """How long after a call for help the next one comes, while there is more to do. Any process may
 take it, and one that sweeps already drops it: so calls come one at a time, each a chance for all,
 instead of many at once, of which one process would take most."""
-CROWD = 100
-"""Messages that wait, of events or others, from which on loads give way to them."""
 LOAD_SECONDS_IN_A_CROWD = 0.5
 LOAD_SHARE_IN_A_CROWD = 0.05
 """Of the time, and how long at once: a load keeps both servers and this process busy, so that a
@@ -211,7 +209,7 @@ class _LoadSweep:
 
     def __call__(self, now: datetime) -> Mapping[str, int]:
         """Load for a while; of a share of the time alone where a crowd waits."""
-        if now < self._rests_until and self._is_crowded():
+        if now < self._rests_until and is_crowded(self._broker):
             return {"rows": 0}
         began = time.monotonic()
         rows = self._load(now, began)
@@ -225,12 +223,9 @@ class _LoadSweep:
         rows = 0
         for _, loaded in _for_a_while(load_warehouse(self._engine, self._warehouse, now)):
             rows += loaded
-            if time.monotonic() > began + LOAD_SECONDS_IN_A_CROWD and self._is_crowded():
+            if time.monotonic() > began + LOAD_SECONDS_IN_A_CROWD and is_crowded(self._broker):
                 break
         return rows
-
-    def _is_crowded(self) -> bool:
-        return sum(count_messages(self._broker).values()) > CROWD
 
 
 class _StreakSweep:

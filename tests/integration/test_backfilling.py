@@ -23,6 +23,7 @@ from tests.applying import put_events, put_program, read_leaderboard, read_table
 from tests.stack import PROGRAM
 from tests.waiting import wait_until
 from worker import backfilling as module
+from worker import queues
 from worker.clock import utc_now
 from worker.gauges import StatusCollector
 from worker.runtime import Runtime, open_runtime
@@ -140,7 +141,7 @@ def test_live_traffic_goes_first_s73(runtime: Runtime, monkeypatch: pytest.Monke
         client.track("waits", "lessons", key="1")
     runtime.backfills.run(number, 1)
     assert all("eta" not in one.options for one in messages(runtime)), "a message is no crowd"
-    monkeypatch.setattr(module, "CROWD", 0)
+    monkeypatch.setattr(queues, "CROWD", 0)
     runtime.backfills.run(number, 2)
     [rests] = [one for one in messages(runtime) if "eta" in one.options]
     assert rests.args == (number, 3)

@@ -15,6 +15,7 @@ from streakline import Client
 from tests.applying import put_events, put_program
 from tests.clickhouse import ClickhouseServer
 from tests.stack import PROGRAM
+from worker import queues
 from worker import sweeps as module
 from worker.runtime import Runtime, open_runtime
 from worker.schedule import SWEEPS_QUEUE
@@ -114,7 +115,7 @@ def test_loads_give_way_while_many_messages_wait(
         client.track("waits", "lessons", key="1")
     put_due(runtime, 5)
     assert load(LOST_AT)["rows"] > 0, "a message is not a crowd"
-    monkeypatch.setattr(module, "CROWD", 0)
+    monkeypatch.setattr(queues, "CROWD", 0)
     put_due(runtime, 7)
     assert load(LOST_AT)["rows"] == 0
     assert load(LOST_AT + timedelta(minutes=5))["rows"] > 0, "nor are loads put off for ever"

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from models.rules.calendar import ONE_DAY, first_shown, local_date, local_time
 from models.rules.effects import Notice
-from models.rules.mailing import EmailKind, EmailRule, SendWindow, place
+from models.rules.mailing import EmailKind, EmailRule, place
 from models.rules.periods import next_period, period_of, previous_period, starts_at
 from models.rules.rulebook import Rulebook
 from models.rules.state import UserState
@@ -78,16 +78,16 @@ def due_mail(
 
     Of what was due by `quiet_until`, when the user's past was imported, nobody is told (S53).
     """
-    due = DueMail()
-    tz = state.tz_at(now, rulebook.tz)
+    due, tz = DueMail(), state.tz_at(now, rulebook.tz)
     since = max(now - TOLD_WITHIN, quiet_until or datetime.min.replace(tzinfo=UTC))
+    send_at = place(now, tz, rulebook.mailing.window)
     for rule in rulebook.mailing.timed:
         if rule.kind is EmailKind.REMINDER:
-            _remind(due, rule, state, rulebook, now, tz)
-        elif state.active_at is not None and rule.kind is EmailKind.RECAP:
-            _recap(due, rule, state.active_at, since, now, tz, rulebook.mailing.window)
+            _remind(due, rule, state, rulebook, now, send_at)
         elif state.active_at is not None:
-            _call_back(due, rule, state.active_at, since, now, tz, rulebook.mailing.window)
+            look = _Look(state.active_at, since, now, tz, send_at)
+            find = _recap if rule.kind is EmailKind.RECAP else _call_back
+            find(due, rule, look)
     return due
 
 
@@ -113,48 +113,52 @@ def deadline(
     return read(rule, streak, life, now).expires_at
 
 
+class _Look(NamedTuple):
+    """A look at a user who was last active at an instant: what was due after `since` is told now.
+
+    It goes out at `send_at`.
+    """
+
+    active_at: datetime
+    since: datetime
+    now: datetime
+    tz: str
+    send_at: datetime
+
+
 def _remind(
     due: DueMail,
     rule: EmailRule,
     state: UserState,
     rulebook: Rulebook,
     now: datetime,
-    tz: str,
+    send_at: datetime,
 ) -> None:
     ends_at = deadline(state, rulebook.streaks[rule.subject], rulebook, now)
     if ends_at is None or ends_at <= now:
         return
-    send_at = place(ends_at - rule.before, tz, rulebook.mailing.window, ends_at)
-    if send_at > now:
-        due.look_at(send_at)
+    tz = state.tz_at(now, rulebook.tz)
+    due_at = place(ends_at - rule.before, tz, rulebook.mailing.window, ends_at)
+    if due_at > now:
+        due.look_at(due_at)
         return
-    body = {"streak": rule.subject, "expires_at": ends_at.isoformat()}
     # Late, and the window closed meanwhile: then it is not sent, but it was due.
-    placed = place(now, tz, rulebook.mailing.window)
+    body = {"streak": rule.subject, "expires_at": ends_at.isoformat()}
     cause = f"{rule.subject}:{ends_at.isoformat()}"
-    due.emails.append(DueEmail(rule.name, rule.kind, cause, placed, ends_at, body))
+    due.emails.append(DueEmail(rule.name, rule.kind, cause, send_at, ends_at, body))
 
 
-def _recap(
-    due: DueMail,
-    rule: EmailRule,
-    active_at: datetime,
-    since: datetime,
-    now: datetime,
-    tz: str,
-    window: SendWindow | None,
-) -> None:
+def _recap(due: DueMail, rule: EmailRule, look: _Look) -> None:
     assert rule.period is not None
-    current = period_of(local_date(now, tz), rule.period)
+    current = period_of(local_date(look.now, look.tz), rule.period)
     first = previous_period(current, rule.period)
-    over_at = starts_at(current, rule.period, tz)
-    if since < over_at <= now and active_at >= starts_at(first, rule.period, tz):
+    over_at = starts_at(current, rule.period, look.tz)
+    was_active = look.active_at >= starts_at(first, rule.period, look.tz)
+    if look.since < over_at <= look.now and was_active:
         body = {"first": first.isoformat(), "last": (current - ONE_DAY).isoformat()}
-        send_at, useless_at = place(now, tz, window), over_at + USELESS_AFTER
-        cause = first.isoformat()
-        due.emails.append(DueEmail(rule.name, rule.kind, cause, send_at, useless_at, body))
-    if active_at >= over_at:
-        due.look_at(starts_at(next_period(current, rule.period), rule.period, tz))
+        _add(due, rule, first.isoformat(), over_at, body, look)
+    if look.active_at >= over_at:
+        due.look_at(starts_at(next_period(current, rule.period), rule.period, look.tz))
 
 
 def _recap_at(rule: EmailRule, active_at: datetime, tz: str) -> datetime:
@@ -163,26 +167,28 @@ def _recap_at(rule: EmailRule, active_at: datetime, tz: str) -> datetime:
     return starts_at(next_period(period, rule.period), rule.period, tz)
 
 
-def _call_back(
-    due: DueMail,
-    rule: EmailRule,
-    active_at: datetime,
-    since: datetime,
-    now: datetime,
-    tz: str,
-    window: SendWindow | None,
-) -> None:
+def _call_back(due: DueMail, rule: EmailRule, look: _Look) -> None:
     for days in sorted(rule.days):
-        instant = _inactive_at(active_at, days, tz)
-        if instant > now:
+        instant = _inactive_at(look.active_at, days, look.tz)
+        if instant > look.now:
             due.look_at(instant)
             return
-        if instant > since:
-            active_on = local_date(active_at, tz)
+        if instant > look.since:
+            active_on = local_date(look.active_at, look.tz)
             body = {"days": days, "last_active_on": active_on.isoformat()}
-            cause = f"{active_on}:{days}"
-            send_at, useless_at = place(now, tz, window), instant + USELESS_AFTER
-            due.emails.append(DueEmail(rule.name, rule.kind, cause, send_at, useless_at, body))
+            _add(due, rule, f"{active_on}:{days}", instant, body, look)
+
+
+def _add(
+    due: DueMail,
+    rule: EmailRule,
+    cause: str,
+    due_at: datetime,
+    body: Mapping[str, Any],
+    look: _Look,
+) -> None:
+    useless_at = due_at + USELESS_AFTER
+    due.emails.append(DueEmail(rule.name, rule.kind, cause, look.send_at, useless_at, body))
 
 
 def _inactive_at(active_at: datetime, days: int, tz: str) -> datetime:

@@ -10,7 +10,6 @@ from typing import Any
 
 import pyarrow as pa  # type: ignore[import-untyped] # has no types
 from pyarrow import parquet
-from sqlalchemy import text
 
 from jobs.backfills import ACTIVE, By, Context, run_chunk, start_backfill
 from models.rulebooks import Rulebooks
@@ -19,6 +18,7 @@ from streakline import Event
 from tests.benchmarks.harness import (
     Bench,
     Figure,
+    copy_template,
     make_events,
     open_bench,
     put_template,
@@ -29,11 +29,6 @@ from worker.serving import collect_rarely
 
 ACTIVE_AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 USERS = 20_000
-_CLONE = text(
-    "insert into users (user_id, first_seen_at, stamp, state)"
-    " select 'user-' || copy, first_seen_at, stamp, state"
-    " from users, generate_series(1, :count) copy where user_id = 'template'"
-)
 
 
 def run(quick: bool) -> Iterator[Figure]:
@@ -42,8 +37,7 @@ def run(quick: bool) -> Iterator[Figure]:
     standings, imported = (10_000, 10_000) if quick else (1_000_000, 200_000)
     with open_bench() as bench:
         put_template(bench.engine, ACTIVE_AT)
-        with bench.engine.begin() as connection:
-            connection.execute(_CLONE, {"count": standings})
+        copy_template(bench.engine, standings)
         tidy(bench.engine)
         seconds = _run(bench, "rebuild-rankings", {"leaderboards": ["lessons"]})
         yield Figure(

@@ -18,6 +18,7 @@ from models.statements.emails import EmailState, count_emails
 from tests.benchmarks.harness import (
     Bench,
     Figure,
+    copy_template,
     measure_rate,
     open_bench,
     put_template,
@@ -54,11 +55,6 @@ streak = "daily"
 [emails.achievement]
 on = "achievement"
 """
-_CLONE = text(
-    "insert into users (user_id, first_seen_at, stamp, state, mail_at)"
-    " select 'user-' || copy, first_seen_at, stamp, state, mail_at"
-    " from users, generate_series(1, :count) copy where user_id = 'template'"
-)
 _ADDRESSES = text(
     "insert into user_fields (user_id, field, value, told_at)"
     " select 'user-' || copy, 'email', 'user-' || copy || '@example.org', now()"
@@ -94,8 +90,8 @@ def run(quick: bool) -> Iterator[Figure]:
 
 def _put_users(engine: Engine, count: int) -> None:
     put_template(engine, ACTIVE_AT)
+    copy_template(engine, count)
     with engine.begin() as connection:
-        connection.execute(_CLONE, {"count": count})
         connection.execute(_ADDRESSES, {"count": count})
     tidy(engine)
 

@@ -48,6 +48,11 @@ RUN_SECONDS_MAX = 600.0
 STOP_SECONDS_MAX = 20.0
 SEED = 20261123
 Answer = TypeVar("Answer")
+_COPY_TEMPLATE = text(
+    "insert into users (user_id, first_seen_at, stamp, state, due_at, mail_at)"
+    " select 'user-' || copy, first_seen_at, stamp, state, due_at, mail_at"
+    " from users, generate_series(1, :count) copy where user_id = 'template'"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +118,12 @@ def put_template(engine: Engine, at: datetime) -> None:
     }
     received = Received(kind=Kind.EVENT, raw=event, received_at=at)
     apply_events(engine, Rulebooks(), [received], at)
+
+
+def copy_template(engine: Engine, count: int) -> None:
+    """Put so many users there who have what the template has: user-1, user-2, ..."""
+    with engine.begin() as connection:
+        connection.execute(_COPY_TEMPLATE, {"count": count})
 
 
 def tidy(engine: Engine) -> None:

@@ -21,6 +21,7 @@ from models.statements.ticks import read_last_runs
 from tests.benchmarks.harness import (
     PROCESSES,
     Figure,
+    copy_template,
     open_bench,
     put_template,
     resident_megabytes,
@@ -59,11 +60,6 @@ rank_by = { metric = "lessons" }
 period = "week"
 segment_by = ["country"]
 """
-_CLONE = text(
-    "insert into users (user_id, first_seen_at, stamp, state, due_at)"
-    " select 'user-' || copy, first_seen_at, stamp, state, due_at"
-    " from users, generate_series(1, :count) copy where user_id = 'template'"
-)
 _SCORES = text(
     "insert into run_scores"
     " select run_id, 'user-' || number, (random() * 1000)::int,"
@@ -101,8 +97,7 @@ def run(quick: bool) -> Iterator[Figure]:
 def _put_due(engine: Engine, count: int) -> None:
     """Put users there whose streaks are due at one instant, which is past."""
     put_template(engine, ACTIVE_AT)
-    with engine.begin() as connection:
-        connection.execute(_CLONE, {"count": count})
+    copy_template(engine, count)
     tidy(engine)
 
 

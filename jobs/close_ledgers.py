@@ -20,6 +20,8 @@ from models.folding import fold_openings
 from models.rulebooks import Rulebooks
 from models.statements import openings as statements
 from models.statements import users as user_statements
+from models.statements.backfills import count_unsettled
+from models.statements.loads import RELOAD_WAREHOUSE, is_loaded
 
 USERS_PER_TRANSACTION = 100
 TOGETHER = timedelta(days=30)
@@ -30,6 +32,16 @@ MARGIN = timedelta(days=3)
 
 class KeptTooShort(ValueError):
     """Events must stay as long as late ones may arrive; the message says how long that is."""
+
+
+class BeingReloaded(RuntimeError):
+    """What the warehouse holds is being made anew, so that events cannot leave for it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the warehouse is being reloaded, so the rest stays until that has ended: "
+            "streakline backfill list, streakline drain"
+        )
 
 
 def close_ledgers(
@@ -45,7 +57,8 @@ def close_ledgers(
 
     `loaded` is the transaction up to which, not included, the warehouse has all events and was
     found to be right. A user who is to be folded anew first, or whose stored state is not what a
-    fold gives, is left as it is. Raises NoProgram and KeptTooShort.
+    fold gives, is left as it is. Raises NoProgram, KeptTooShort, and BeingReloaded where the
+    warehouse is not what it was found to be any more.
     """
     with engine.connect() as connection:
         least = rulebooks.current(connection).latest.event_age_max + MARGIN
@@ -73,6 +86,10 @@ def _close(
     until: datetime,
     loaded: int,
 ) -> int:
+    statements.lock_closing(connection)
+    is_reloading = count_unsettled(connection, RELOAD_WAREHOUSE) > 0
+    if is_reloading or not is_loaded(connection, "events", loaded):
+        raise BeingReloaded
     rules = rulebooks.current(connection)
     users = user_statements.lock_free_users(connection, user_ids, rules.stamp)
     made = fold_openings(connection, rules, users, until)

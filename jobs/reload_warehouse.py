@@ -6,7 +6,7 @@ from sqlalchemy import Engine
 
 from models.statements import loads as statements
 from models.statements.loads import SOURCES
-from models.statements.openings import count_closed
+from models.statements.openings import count_closed, lock_closing
 from models.warehouse.engine import Warehouse
 
 
@@ -18,6 +18,7 @@ def reload_warehouse(engine: Engine, warehouse: Warehouse) -> int:
     WarehouseUnavailable.
     """
     with engine.begin() as connection:
+        lock_closing(connection)
         left = count_closed(connection)
         sources = [source for source in SOURCES if not left or source != "events"]
         statements.forget_loads(connection, sources)

@@ -21,10 +21,11 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from jobs.compare_warehouse import compare_warehouse
+from jobs.reload_part import reload_part
 from jobs.reload_warehouse import reload_warehouse
 from models.warehouse import snapshots
-from models.warehouse.engine import Warehouse, WarehouseUnavailable
-from streakline.errors import StreaklineError
+from models.warehouse.engine import Warehouse, WarehouseFailed, WarehouseUnavailable
+from models.warehouse.reloading import Part
 from worker.clock import utc_now
 from worker.reporting.answering import answer_report
 from worker.shapes import plain
@@ -40,8 +41,8 @@ POLL_SECONDS_MAX = 1.0
 TAKEN = "taken"
 
 
-class NoAnswer(StreaklineError):
-    """Nobody answered a question, or the warehouse could not; the message says what to do."""
+class NoAnswer(WarehouseUnavailable):
+    """Nobody answered a question; the message says what to look at."""
 
 
 class Answers:
@@ -53,6 +54,17 @@ class Answers:
         self._questions: Mapping[str, Callable[..., Any]] = {
             "version": lambda: {"version": warehouse.open(), "made_at": warehouse.made_at()},
             "reload": lambda: reload_warehouse(engine, warehouse),
+            "reload-part": lambda table, first, last, is_month, renews: reload_part(
+                engine,
+                warehouse,
+                Part(
+                    table=table,
+                    first=date.fromisoformat(first),
+                    last=date.fromisoformat(last),
+                    is_month=is_month,
+                ),
+                renews=renews,
+            ),
             "compare": partial(compare_warehouse, engine, warehouse),
             "rank-history": lambda leaderboard, user_id, from_day: snapshots.read_history(
                 warehouse, leaderboard, user_id, date.fromisoformat(from_day)
@@ -75,9 +87,10 @@ class Answers:
         try:
             found = {"answer": self.find(question, parameters)}
         except WarehouseUnavailable as error:
-            found = {"error": str(error)}
+            found = {"error": str(error), "is_final": isinstance(error, WarehouseFailed)}
         except Exception:
-            self._push(question_id, {"error": "the worker that was asked failed; see its log"})
+            why = "the worker that was asked failed; see its log"
+            self._push(question_id, {"error": why, "is_final": True})
             raise
         self._push(question_id, found)
 
@@ -94,7 +107,8 @@ def ask_elsewhere(
 ) -> Any:
     """Ask the process that has the warehouse; return the answer as JSON has it.
 
-    Raises NoAnswer where no worker takes the question, or the warehouse cannot be reached.
+    Raises NoAnswer where no worker takes the question, WarehouseUnavailable where the warehouse
+    cannot be reached, and WarehouseFailed where it was and could not answer.
     """
     question_id = uuid4().hex
     asked = (question_id, question, dict(parameters), utc_now().isoformat())
@@ -109,7 +123,7 @@ def ask_elsewhere(
     if answer is None:
         raise NoAnswer(f"the warehouse did not answer within {ANSWER_SECONDS_MAX:g} s")
     if "error" in answer:
-        raise NoAnswer(answer["error"])
+        raise (WarehouseFailed if answer["is_final"] else WarehouseUnavailable)(answer["error"])
     return answer["answer"]
 
 

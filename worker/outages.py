@@ -8,6 +8,7 @@ from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from models.program import ProgramError
 from models.rulebooks import NoProgram
+from models.warehouse.engine import WarehouseFailed, WarehouseUnavailable
 from streakline.addresses import without_password
 from streakline.errors import StreaklineError
 
@@ -20,6 +21,8 @@ def is_outage(error: BaseException) -> bool:
     if isinstance(error, DBAPIError):
         state = getattr(error.orig, "sqlstate", None)
         return error.connection_invalidated or _is_connection_state(state)
+    if isinstance(error, WarehouseUnavailable):
+        return not isinstance(error, WarehouseFailed)
     return isinstance(
         error,
         (NoProgram, BrokerConnectionError, redis.ConnectionError, redis.TimeoutError),

@@ -57,7 +57,7 @@ class Runtime:
     def ask_warehouse(self, question: str, **parameters: Any) -> Any:
         """Ask the warehouse, here or in the process that has it (`worker.asking`).
 
-        Raises WarehouseUnavailable and NoAnswer.
+        Raises WarehouseUnavailable.
         """
         try:
             return self.answers.find(question, parameters)
@@ -86,11 +86,20 @@ def open_runtime(
         broker = open_broker(addresses.broker_url, settings.namespace, [RetryOrKeep(engine)])
         projector = Projector(lambda: project_rankings(engine, rankings, rulebooks))
         mailer = Mailer(engine, rulebooks, settings)
+        answers = Answers(engine, warehouse, redis, settings.namespace)
+
+        def ask_owner(question: str, **parameters: Any) -> Any:
+            # A worker keeps open what it has opened: the embedded one is another's to have.
+            if warehouse.is_here:
+                return answers.find(question, parameters)
+            return ask_elsewhere(broker, redis, settings.namespace, question, parameters)
+
         context = Context(
             engine=engine,
             rulebooks=rulebooks,
             rankings=rankings,
             put_back=put_back_on(broker),
+            ask_warehouse=ask_owner,
             find_secret=os.environ.get,
         )
         backfills = BackfillRunner(context, broker, projector.wake)
@@ -106,7 +115,6 @@ def open_runtime(
             backfills=backfills,
             events_kept=settings.events_kept,
         )
-        answers = Answers(engine, warehouse, redis, settings.namespace)
         declare_actors(
             broker,
             engine=engine,

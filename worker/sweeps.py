@@ -17,7 +17,7 @@ import structlog
 from dramatiq import Broker
 from sqlalchemy import Engine
 
-from jobs.close_ledgers import KeptTooShort, close_ledgers
+from jobs.close_ledgers import BeingReloaded, KeptTooShort, close_ledgers
 from jobs.compare_warehouse import compare_warehouse
 from jobs.finalize_runs import finalize_due_runs, open_runs
 from jobs.follow_calendar import follow_calendar
@@ -154,7 +154,7 @@ def _close(
         try:
             parts = close_ledgers(engine, rulebooks, now, kept=kept, loaded=found.loaded["events"])
             return {"events": sum(events for _, events in parts)}
-        except KeptTooShort as error:
+        except (KeptTooShort, BeingReloaded) as error:
             log.error("ledgers_stay_open", error=str(error))
             return {"events": 0}
 

@@ -25,12 +25,17 @@ class Hopeless(StreaklineError):
     """A chunk failed in a way that no retry can cure; the message says what to do."""
 
 
+def _ask_nobody(question: str, **_parameters: Any) -> Any:
+    raise Hopeless(f"there is no warehouse here of which to ask {question!r}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """What kinds work with. `put_back` puts a message, as the broker carried it, on its queue.
 
     `find_secret` returns what stands under a name where secrets are, None where there is none:
-    parameters are kept and shown, so they name a secret instead of holding it.
+    parameters are kept and shown, so they name a secret instead of holding it. `ask_warehouse` asks
+    whoever has the warehouse, by the name of a question and its parameters, for what JSON holds.
     """
 
     engine: Engine
@@ -38,6 +43,7 @@ class Context:
     rankings: Rankings
     put_back: Callable[[bytes], None]
     find_secret: Callable[[str], str | None] = lambda _: None
+    ask_warehouse: Callable[..., Any] = _ask_nobody
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

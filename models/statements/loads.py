@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -18,6 +18,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    Date,
     FromClause,
     RowMapping,
     Select,
@@ -38,6 +39,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import insert
 
+from models.rules.calendar import ONE_DAY
 from models.statements.boards import ADVISORY_CLASS
 from models.statements.openings import read_sums
 from models.tables import (
@@ -61,6 +63,8 @@ WAITING_MAX = 1_000_000
 """Rows that wait are counted up to here."""
 LOCKS_FROM = 100
 """The second numbers of advisory locks from here on are those of sources, in their order."""
+RELOAD_WAREHOUSE = "reload-warehouse"
+"""The kind of backfills that make days of the warehouse anew."""
 KEPT = timedelta(days=7)
 """How long one can see what was loaded when."""
 
@@ -72,28 +76,44 @@ Rows = FromClause
 class Source:
     """What is loaded of a table: columns as the warehouse names them, and what is compared.
 
-    Rows are grouped by `day` and `group`, and `amount` is summed.
+    Rows are grouped by day and `group`, and `amount` is summed; `dated` is the column of the day, a
+    date, or an instant, which is of the day that it is in UTC.
     """
 
     table: Table
     is_corrected: bool
     columns: Callable[[Rows], list[ColumnElement[Any]]]
-    day: Callable[[Rows], ColumnElement[Any]]
+    dated: str
     group: Callable[[Rows], ColumnElement[Any]]
     amount: Callable[[Rows], ColumnElement[Any]]
     joined: Callable[[Rows], FromClause] = lambda rows: rows
+
+    def day(self, rows: Rows) -> ColumnElement[Any]:
+        """Return the day of each row."""
+        dated = rows.c[self.dated]
+        if isinstance(dated.type, Date):
+            return dated
+        return cast(func.timezone("UTC", dated), postgresql.DATE)
+
+    def is_within(self, rows: Rows, first: date, last: date) -> ColumnElement[bool]:
+        """Return whether rows are of some days, the last one included; an index can answer it."""
+        dated = rows.c[self.dated]
+        if isinstance(dated.type, Date):
+            return and_(dated >= first, dated <= last)
+        return and_(dated >= _midnight(first), dated < _midnight(last + ONE_DAY))
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), tzinfo=UTC)
 
 
 def _named(*names: str) -> Callable[[Rows], list[ColumnElement[Any]]]:
     return lambda rows: [rows.c[name] for name in names]
 
 
-def _utc_day(name: str) -> Callable[[Rows], ColumnElement[Any]]:
-    return lambda rows: cast(func.timezone("UTC", rows.c[name]), postgresql.DATE)
-
-
 _nothing = literal("", Text())
 _zero = literal(0, BigInteger())
+_plus = cast(literal(1), SmallInteger)
 
 
 def _event_columns(rows: Rows) -> list[ColumnElement[Any]]:
@@ -134,7 +154,7 @@ SOURCES: Mapping[str, Source] = {
         table=users,
         is_corrected=False,
         columns=_named("user_id", "number", "first_seen_at"),
-        day=_utc_day("first_seen_at"),
+        dated="first_seen_at",
         group=lambda _: _nothing,
         amount=lambda rows: rows.c.number,
     ),
@@ -143,7 +163,7 @@ SOURCES: Mapping[str, Source] = {
         is_corrected=False,
         columns=_event_columns,
         joined=lambda rows: rows.join(users, users.c.user_id == rows.c.user_id),
-        day=lambda rows: rows.c.local_date,
+        dated="local_date",
         group=lambda rows: rows.c.metric,
         amount=lambda rows: rows.c.value,
     ),
@@ -151,7 +171,7 @@ SOURCES: Mapping[str, Source] = {
         table=streak_chains,
         is_corrected=True,
         columns=_named("user_id", "streak", "started_on", "ended_on", "length", "decided_at"),
-        day=lambda rows: rows.c.ended_on,
+        dated="ended_on",
         group=lambda rows: rows.c.streak,
         amount=lambda rows: rows.c.length,
     ),
@@ -159,7 +179,7 @@ SOURCES: Mapping[str, Source] = {
         table=point_entries,
         is_corrected=True,
         columns=_entry_columns,
-        day=_utc_day("occurred_at"),
+        dated="occurred_at",
         group=lambda rows: rows.c.points,
         amount=lambda rows: rows.c.amount,
     ),
@@ -167,7 +187,7 @@ SOURCES: Mapping[str, Source] = {
         table=achievements,
         is_corrected=True,
         columns=_named("user_id", "key", "since", "completed_at", "backdated", "decided_at"),
-        day=_utc_day("completed_at"),
+        dated="completed_at",
         group=lambda rows: rows.c.key,
         amount=lambda _: _zero,
     ),
@@ -175,7 +195,7 @@ SOURCES: Mapping[str, Source] = {
         table=notices,
         is_corrected=True,
         columns=_notice_columns,
-        day=_utc_day("at"),
+        dated="at",
         group=lambda rows: rows.c.kind,
         amount=lambda _: _zero,
     ),
@@ -184,7 +204,7 @@ SOURCES: Mapping[str, Source] = {
         is_corrected=True,
         columns=_standing_columns,
         joined=lambda rows: rows.join(runs, runs.c.run_id == rows.c.run_id),
-        day=_utc_day("reached_at"),
+        dated="reached_at",
         group=lambda _: runs.c.leaderboard,
         amount=lambda rows: rows.c.score,
     ),
@@ -194,7 +214,7 @@ SOURCES: Mapping[str, Source] = {
         columns=_named(
             "user_id", "name", "kind", "cause", "state", "attempts", "planned_at", "settled_at"
         ),
-        day=_utc_day("settled_at"),
+        dated="settled_at",
         group=lambda rows: rows.c.state,
         amount=lambda rows: rows.c.attempts,
     ),
@@ -320,6 +340,11 @@ def lock_loaded(connection: Connection, source: str) -> int | None:
     return None if latest["loaded_at"] is None else int(latest["to_txid"])
 
 
+def is_loaded(connection: Connection, source: str, until: int) -> bool:
+    """Tell whether what was loaded up to a transaction, not included, still counts as loaded."""
+    return _loaded_until(connection, source) >= until
+
+
 def is_waiting(connection: Connection, load: Load) -> bool:
     """Tell whether a load is not marked as loaded yet."""
     found = connection.execute(_IS_WAITING, _of(load)).scalar()
@@ -347,8 +372,34 @@ def copy_rows(connection: Connection, load: Load) -> Iterator[bytes]:
 
     They come in parts of about BYTES_TOGETHER, each of whole rows; the last one may be empty.
     """
+    return _copy(connection, _rows_of(SOURCES[load.source], load.from_txid, load.to_txid))
+
+
+def copy_days(
+    connection: Connection, source: str, first: date, last: date, loaded: int
+) -> Iterator[bytes]:
+    """Yield the rows of some days as `copy_rows` does: those that the warehouse must have.
+
+    These are what transactions below `loaded` wrote, and none below it removed.
+    """
+    of = SOURCES[source]
+    rows = _loaded_rows(of, loaded)
+    return _copy(connection, _as_loaded(of, rows).where(of.is_within(rows, first, last)))
+
+
+def copy_users_of_days(
+    connection: Connection, first: date, last: date, loaded: int
+) -> Iterator[bytes]:
+    """Yield an event of each user who has any in some days, as `copy_days` does."""
+    of = SOURCES["events"]
+    rows = _loaded_rows(of, loaded)
+    some = _as_loaded(of, rows).where(of.is_within(rows, first, last))
+    return _copy(connection, some.distinct(rows.c.user_id))
+
+
+def _copy(connection: Connection, query: Select[Any]) -> Iterator[bytes]:
     connection.execute(_NO_LIMIT)
-    statement = _literally(_rows_of(SOURCES[load.source], load.from_txid, load.to_txid))
+    statement = _literally(query)
     driver = connection.connection.driver_connection
     assert driver is not None
     with (
@@ -381,15 +432,14 @@ def mark_failed(connection: Connection, load: Load, error: str) -> None:
 
 def read_loaded(connection: Connection) -> dict[str, int]:
     """Return, for each source, the transaction up to which, not included, all is loaded."""
-    found = {}
-    for source in SOURCES:
-        latest = connection.execute(_LATEST, {"source": source}).mappings().first()
-        if latest is None:
-            found[source] = 0
-        else:
-            loaded = latest["loaded_at"] is not None
-            found[source] = latest["to_txid"] if loaded else latest["from_txid"]
-    return found
+    return {source: _loaded_until(connection, source) for source in SOURCES}
+
+
+def _loaded_until(connection: Connection, source: str) -> int:
+    latest = connection.execute(_LATEST, {"source": source}).mappings().first()
+    if latest is None:
+        return 0
+    return int(latest["to_txid" if latest["loaded_at"] is not None else "from_txid"])
 
 
 def read_waiting(connection: Connection) -> Waiting:
@@ -421,15 +471,7 @@ def sum_loaded(connection: Connection, source: str, loaded: int) -> Sums:
     """
     connection.execute(_NO_LIMIT)
     of = SOURCES[source]
-    there = of.table.select().where(of.table.c.txid < loaded)
-    if of.is_corrected:
-        gone = removed_rows.c
-        removed = _removed(of.table).where(
-            gone.source == source, gone.txid < loaded, gone.removed_txid >= loaded
-        )
-        rows: Rows = union_all(there, removed).subquery()
-    else:
-        rows = there.subquery()
+    rows = _loaded_rows(of, loaded)
     query = (
         select(
             cast(of.day(rows), Text),
@@ -468,6 +510,24 @@ def _last_txid(source: str) -> Select[Any]:
     return select(func.max(first.c.txid))
 
 
+def _loaded_rows(source: Source, loaded: int) -> Rows:
+    """Return what transactions below `loaded` wrote of a source, and none below it removed."""
+    there = source.table.select().where(source.table.c.txid < loaded)
+    if not source.is_corrected:
+        return there.subquery()
+    gone = removed_rows.c
+    removed = _removed(source.table).where(
+        gone.source == source.table.name, gone.txid < loaded, gone.removed_txid >= loaded
+    )
+    return union_all(there, removed).subquery()
+
+
+def _as_loaded(source: Source, rows: Rows) -> Select[Any]:
+    """Return rows as the warehouse has them; those of corrected ones have sign 1."""
+    extra = [_plus.label("sign"), rows.c.txid.label("version")] if source.is_corrected else []
+    return select(*source.columns(rows), *extra).select_from(source.joined(rows))
+
+
 def _rows_of(source: Source, from_txid: int, to_txid: int) -> Select[Any]:
     def written(column: ColumnElement[Any]) -> ColumnElement[bool]:
         return and_(column >= from_txid, column < to_txid)
@@ -493,15 +553,11 @@ def _rows_of(source: Source, from_txid: int, to_txid: int) -> Select[Any]:
 
 def _signed(table: Table, written: Callable[[ColumnElement[Any]], ColumnElement[bool]]) -> Any:
     """Return what a range of transactions did: rows that it wrote, and rows that it removed."""
-    gone, plus, minus = (
-        removed_rows.c,
-        cast(literal(1), SmallInteger),
-        cast(literal(-1), SmallInteger),
-    )
+    gone, minus = removed_rows.c, cast(literal(-1), SmallInteger)
     removed = _removed(table).where(gone.source == table.name)
     return union_all(
-        table.select().add_columns(plus.label("sign")).where(written(table.c.txid)),
-        removed.add_columns(plus).where(written(gone.txid)),
+        table.select().add_columns(_plus.label("sign")).where(written(table.c.txid)),
+        removed.add_columns(_plus).where(written(gone.txid)),
         removed.add_columns(minus).where(written(gone.removed_txid)),
     )
 

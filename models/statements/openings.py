@@ -7,7 +7,7 @@ posted any more. What keeps duplicates out, and what is compared with the wareho
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -28,6 +28,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from models.rules.arrivals import Identity
 from models.rules.effects import Opening
+from models.statements.boards import ADVISORY_CLASS
 from models.statements.rows import arrays, given, given_columns, one_of, upsert_given
 from models.tables import (
     ID,
@@ -40,6 +41,8 @@ from models.tables import (
     users,
 )
 
+CLOSING = 1
+"""The second number of the advisory lock under which events leave."""
 DIGEST_BYTES = 16
 """Of SHA-256: two of a trillion keys are alike with a chance of one in 10**14."""
 
@@ -70,6 +73,10 @@ _OLD_IDS = (
     )
     .order_by(users.c.user_id)
     .limit(bindparam("limit"))
+)
+_LOCK_CLOSING = select(func.pg_advisory_xact_lock(ADVISORY_CLASS, CLOSING))
+_LAST_CLOSED = select(func.max(closed_days.c.local_date)).where(
+    closed_days.c.local_date.between(bindparam("first"), bindparam("last"))
 )
 _COUNT_CLOSED = select(func.coalesce(func.sum(closed_days.c.events), 0))
 _SUMS = select(
@@ -157,6 +164,17 @@ def close_ledgers(
     connection.execute(_DROP_CHECKPOINTS, until)
     gone: int = connection.execute(_LEAVE, until).scalar_one()
     return gone
+
+
+def lock_closing(connection: Connection) -> None:
+    """Let no event leave until this transaction ends, waiting for those that do."""
+    connection.execute(_LOCK_CLOSING)
+
+
+def read_last_closed(connection: Connection, first: date, last: date) -> date | None:
+    """Return the last of some days of which events have left; None where none has."""
+    found: date | None = connection.execute(_LAST_CLOSED, {"first": first, "last": last}).scalar()
+    return found
 
 
 def count_closed(connection: Connection) -> int:

@@ -10,17 +10,19 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from models.warehouse.schema import (
+    BY_NAME,
     TABLES,
     VERSIONS,
     VERSIONS_TABLE,
     ddl,
+    delete,
     truncate,
     versions_ddl,
 )
@@ -51,6 +53,10 @@ CONNECT_SECONDS_MAX = 5
 
 class WarehouseUnavailable(StreaklineError):
     """ClickHouse cannot be reached, or refuses; the message has its words. Retry later."""
+
+
+class WarehouseFailed(WarehouseUnavailable):
+    """It was reached, and answered with an error; the message has it. A retry may not help."""
 
 
 class WarehouseTaken(WarehouseUnavailable):
@@ -95,7 +101,20 @@ class Warehouse:
         """Empty tables, and the rollups of them."""
         for table in TABLES:
             if (table.rollup.source if table.rollup else table.name) in names:
-                self.command(truncate(table, self._cluster))
+                self.truncate(table.name)
+
+    def truncate(self, name: str) -> None:
+        """Empty a table alone."""
+        self.command(truncate(BY_NAME[name], self._cluster))
+
+    def delete(self, name: str, day: date) -> None:
+        """Take the rows of a day out of a table alone; return when they are gone everywhere."""
+        self.command(delete(BY_NAME[name], day, self._cluster), {"lightweight_deletes_sync": 2})
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is on a server, or the embedded one and open in this process."""
+        return not self._url.startswith(EMBEDDED) or self._client is not None
 
     def made_at(self) -> datetime:
         """Return when the first version of the schema was applied."""
@@ -195,9 +214,12 @@ def _ask(client: Client, query: str, parameters: Mapping[str, Any]) -> list[dict
 
 @contextmanager
 def _told() -> Iterator[None]:
-    from clickhouse_connect.driver.exceptions import ClickHouseError
+    from clickhouse_connect.driver.exceptions import ClickHouseError, Error
 
     try:
         yield
     except (ClickHouseError, OSError) as error:
-        raise WarehouseUnavailable(f"ClickHouse: {error}") from error
+        # the engine's own errors have numbers; without one it was not reached
+        is_told = isinstance(error, Error) and error.code is not None
+        kind = WarehouseFailed if is_told else WarehouseUnavailable
+        raise kind(f"ClickHouse: {error}") from error

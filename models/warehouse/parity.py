@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from models.warehouse.engine import Warehouse
+from models.warehouse.schema import BY_NAME
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,42 +22,32 @@ class Compared:
     """
 
     table: str
-    day: str
     count: str
     group: str | None = None
     amount: str | None = None
 
 
 COMPARED: Mapping[str, tuple[Compared, ...]] = {
-    "users": (
-        Compared(
-            table="users", day="toDate32(first_seen_at)", count="count()", amount="sum(number)"
-        ),
-    ),
+    "users": (Compared(table="users", count="count()", amount="sum(number)"),),
     "events": (
-        Compared(
-            table="events", day="local_date", group="metric", count="count()", amount="sum(value)"
-        ),
+        Compared(table="events", group="metric", count="count()", amount="sum(value)"),
         Compared(
             table="metric_days",
-            day="local_date",
             group="metric",
             count="sum(events)",
             amount="sum(value)",
         ),
-        Compared(table="user_days", day="local_date", count="sum(events)"),
+        Compared(table="user_days", count="sum(events)"),
     ),
     "streak_chains": (
         Compared(
             table="streak_chains",
-            day="ended_on",
             group="streak",
             count="sum(sign)",
             amount="sum(toInt64(length) * sign)",
         ),
         Compared(
             table="chain_lengths",
-            day="ended_on",
             group="streak",
             count="sum(chains)",
             amount="sum(length * chains)",
@@ -65,33 +56,28 @@ COMPARED: Mapping[str, tuple[Compared, ...]] = {
     "point_entries": (
         Compared(
             table="point_entries",
-            day="toDate32(occurred_at)",
             group="points",
             count="sum(sign)",
             amount="sum(amount * sign)",
         ),
         Compared(
             table="point_days",
-            day="day",
             group="points",
             count="sum(entries)",
             amount="sum(amount)",
         ),
     ),
     "achievements": (
-        Compared(
-            table="achievements", day="toDate32(completed_at)", group="key", count="sum(sign)"
-        ),
-        Compared(table="achievement_days", day="day", group="key", count="sum(completed)"),
+        Compared(table="achievements", group="key", count="sum(sign)"),
+        Compared(table="achievement_days", group="key", count="sum(completed)"),
     ),
     "notices": (
-        Compared(table="notices", day="toDate32(at)", group="kind", count="sum(sign)"),
-        Compared(table="notice_days", day="day", group="kind", count="sum(notices)"),
+        Compared(table="notices", group="kind", count="sum(sign)"),
+        Compared(table="notice_days", group="kind", count="sum(notices)"),
     ),
     "final_standings": (
         Compared(
             table="final_standings",
-            day="toDate32(reached_at)",
             group="leaderboard",
             count="sum(sign)",
             amount="sum(score * sign)",
@@ -100,7 +86,6 @@ COMPARED: Mapping[str, tuple[Compared, ...]] = {
     "emails": (
         Compared(
             table="emails",
-            day="toDate32(settled_at)",
             group="state",
             count="sum(sign)",
             amount="sum(attempts * sign)",
@@ -119,7 +104,7 @@ def sum_compared(warehouse: Warehouse, compared: Compared) -> Sums:
     """Return the counts and sums that a table holds, but for those that come to nothing."""
     group, amount = compared.group or NOTHING, compared.amount or "0"
     rows = warehouse.ask(
-        f"select toString({compared.day}) as of_day, {group} as of_group,"
+        f"select toString({BY_NAME[compared.table].day}) as of_day, {group} as of_group,"
         f" {compared.count} as of_count, toString({amount}) as of_amount"
         f" from {compared.table} group by of_day, of_group"
     )

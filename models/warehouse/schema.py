@@ -38,7 +38,8 @@ parts: an insert makes one for every year that it touches.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import date
 
 DEDUPLICATION_WINDOW = 10_000
 RANKS_KEPT_DAYS = 400
@@ -58,16 +59,22 @@ CORRECTED = {"sign": "Int8", "version": "UInt64"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollup:
-    """What a materialized view brings into a table, from the rows that arrive in another."""
+    """What a materialized view brings into a table, from the rows that arrive in another.
+
+    A row is of one day of the source, or of one month.
+    """
 
     source: str
     select: str
+    is_monthly: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarehouseTable:
     """A table: columns with their types, and how ClickHouse keeps them.
 
+    `day` is the date that a row is of, an expression. `identity` names the columns that make a row
+    of what Postgres holds this one, as its key does there.
     `codecs` are those that differ from the engine's default. `shard_by` places rows on a cluster.
     `granularity` is how many rows are read together, where the engine's default is too many.
     """
@@ -75,7 +82,9 @@ class WarehouseTable:
     name: str
     columns: Mapping[str, str]
     engine: str
+    day: str
     order_by: str
+    identity: tuple[str, ...] = ()
     partition_by: str | None = None
     codecs: Mapping[str, str] = field(default_factory=dict)
     shard_by: str = "cityHash64(user_id)"
@@ -88,6 +97,8 @@ def _corrected(
     name: str,
     columns: Mapping[str, str],
     *,
+    day: str,
+    identity: tuple[str, ...],
     order_by: str,
     partition_by: str | None = None,
     codecs: Mapping[str, str] | None = None,
@@ -96,6 +107,8 @@ def _corrected(
         name=name,
         columns={**columns, **CORRECTED},
         engine="VersionedCollapsingMergeTree(sign, version)",
+        day=day,
+        identity=identity,
         order_by=order_by,
         partition_by=partition_by,
         codecs={"version": _CROPPED, **(codecs or {})},
@@ -106,20 +119,23 @@ def _rollup(
     name: str,
     columns: Mapping[str, str],
     *,
+    day: str,
     order_by: str,
     source: str,
     select: str,
+    is_monthly: bool = False,
     granularity: int | None = None,
 ) -> WarehouseTable:
     return WarehouseTable(
         name=name,
         columns=columns,
         engine="AggregatingMergeTree",
+        day=day,
         order_by=order_by,
         # it is written through its view alone, on the shard of the rows that it sums
         shard_by="rand()",
         granularity=granularity,
-        rollup=Rollup(source=source, select=select),
+        rollup=Rollup(source=source, select=select, is_monthly=is_monthly),
     )
 
 
@@ -139,6 +155,8 @@ TABLES = (
             "first_seen_at": INSTANT,
         },
         engine="MergeTree",
+        day="toDate32(first_seen_at)",
+        identity=("user_id",),
         order_by="number",
         codecs={"user_id": _PLAIN, "number": _SERIAL, "first_seen_at": _CROPPED},
     ),
@@ -159,6 +177,8 @@ TABLES = (
         },
         engine="MergeTree",
         partition_by="toYear(local_date)",
+        day="local_date",
+        identity=("user_id", "metric", "key"),
         order_by="(metric, local_date, user_id)",
         codecs={
             "user_id": _PLAIN,
@@ -183,6 +203,8 @@ TABLES = (
             "decided_at": INSTANT,
         },
         partition_by="toYear(ended_on)",
+        day="ended_on",
+        identity=("user_id", "streak", "started_on", "decided_at"),
         order_by="(streak, ended_on, user_id, started_on, decided_at)",
         codecs={
             "user_id": _PLAIN,
@@ -208,6 +230,8 @@ TABLES = (
             "number": "UInt32",
         },
         partition_by="toYear(occurred_at)",
+        day="toDate32(occurred_at)",
+        identity=("user_id", "decided_at", "number"),
         order_by="(points, toDate32(occurred_at), user_id, decided_at, number)",
         codecs={
             "user_id": _PLAIN,
@@ -230,6 +254,8 @@ TABLES = (
             "backdated": "Bool",
             "decided_at": INSTANT,
         },
+        day="toDate32(completed_at)",
+        identity=("user_id", "key"),
         order_by="(key, user_id)",
         codecs={"user_id": _PLAIN, "completed_at": _CROPPED, "decided_at": _CROPPED},
     ),
@@ -244,6 +270,8 @@ TABLES = (
             "silent": "Bool",
         },
         partition_by="toYear(at)",
+        day="toDate32(at)",
+        identity=("user_id", "kind", "cause"),
         order_by="(kind, toDate32(at), user_id, cause)",
         codecs={"user_id": _PLAIN, "cause": _PLAIN, "body": _PLAIN, "at": _CROPPED},
     ),
@@ -259,6 +287,8 @@ TABLES = (
             "score": AMOUNT,
             "reached_at": INSTANT,
         },
+        day="toDate32(reached_at)",
+        identity=("leaderboard", "since", "run", "segment", "rank"),
         order_by="(leaderboard, since, run, segment, rank)",
         codecs={"user_id": _PLAIN, "score": _PLAIN, "rank": _SERIAL, "reached_at": _PLAIN},
     ),
@@ -275,6 +305,8 @@ TABLES = (
             "settled_at": INSTANT,
         },
         partition_by="toYear(settled_at)",
+        day="toDate32(settled_at)",
+        identity=("user_id", "name", "cause"),
         order_by="(name, toDate32(settled_at), user_id, cause)",
         codecs={"user_id": _PLAIN, "cause": _PLAIN, "planned_at": _CROPPED, "settled_at": _CROPPED},
     ),
@@ -294,6 +326,7 @@ TABLES = (
         },
         engine="MergeTree",
         partition_by="toYYYYMM(day)",
+        day="day",
         order_by="(leaderboard, user_id, day, run, segment)",
         ttl=f"toDate(day) + interval {RANKS_KEPT_DAYS} day",
         codecs={"user_id": _PLAIN, "rank": _PLAIN, "score": _PLAIN, "taken_at": _PLAIN},
@@ -302,12 +335,14 @@ TABLES = (
         name="snapshots",
         columns={"day": "Date32", "taken_at": INSTANT},
         engine="MergeTree",
+        day="day",
         order_by="day",
         shard_by="cityHash64(day)",
     ),
     _rollup(
         "user_days",
         {"local_date": "Date32", "user_id": "String", "events": SUM},
+        day="local_date",
         order_by="(local_date, user_id)",
         source="events",
         select="local_date, user_id, count() as events from {source} group by local_date, user_id",
@@ -315,6 +350,7 @@ TABLES = (
     _rollup(
         "active_users",
         {"local_date": "Date32", "users": "AggregateFunction(groupBitmap, UInt32)"},
+        day="local_date",
         order_by="local_date",
         granularity=ROWS_OF_BITMAPS,
         source="events",
@@ -323,8 +359,10 @@ TABLES = (
     _rollup(
         "active_months",
         {"month": "Date32", "users": "AggregateFunction(groupBitmap, UInt32)"},
+        day="month",
         order_by="month",
         granularity=ROWS_OF_BITMAPS,
+        is_monthly=True,
         source="events",
         # toStartOfMonth gives a Date, which begins in 1970
         select="local_date - toDayOfMonth(local_date) + 1 as month,"
@@ -333,6 +371,7 @@ TABLES = (
     _rollup(
         "metric_days",
         {"local_date": "Date32", "metric": NAME, "events": SUM, "value": SUM_AMOUNT},
+        day="local_date",
         order_by="(local_date, metric)",
         source="events",
         select="local_date, metric, count() as events, sum(value) as value"
@@ -341,6 +380,7 @@ TABLES = (
     _rollup(
         "chain_lengths",
         {"streak": NAME, "ended_on": "Date32", "length": "UInt32", "chains": SUM},
+        day="ended_on",
         order_by="(streak, ended_on, length)",
         source="streak_chains",
         select="streak, ended_on, length, sum(sign) as chains"
@@ -349,6 +389,7 @@ TABLES = (
     _rollup(
         "point_days",
         {"day": "Date32", "points": NAME, "trigger": NAME, "entries": SUM, "amount": SUM_AMOUNT},
+        day="day",
         order_by="(day, points, trigger)",
         source="point_entries",
         select="toDate32(occurred_at) as day, points, trigger, sum(sign) as entries,"
@@ -357,6 +398,7 @@ TABLES = (
     _rollup(
         "achievement_days",
         {"day": "Date32", "key": NAME, "completed": SUM},
+        day="day",
         order_by="(day, key)",
         source="achievements",
         select="toDate32(completed_at) as day, key, sum(sign) as completed"
@@ -365,14 +407,21 @@ TABLES = (
     _rollup(
         "notice_days",
         {"day": "Date32", "kind": NAME, "streak": NAME, "notices": SUM},
+        day="day",
         order_by="(day, kind, streak)",
         source="notices",
         select="toDate32(at) as day, kind, JSONExtractString(body, 'streak') as streak,"
         " sum(sign) as notices from {source} group by day, kind, streak",
     ),
 )
-BY_NAME = {table.name: table for table in TABLES}
-VERSIONS = ((1, TABLES),)
+MONTHLY = {table.rollup.source for table in TABLES if table.rollup and table.rollup.is_monthly}
+"""The tables that have rollups of months."""
+FRESH = tuple(
+    replace(table, name=f"{table.name}_fresh", identity=()) for table in TABLES if table.identity
+)
+"""Beside each that Postgres fills: its rows of a day as they should be, while it is reloaded."""
+BY_NAME = {table.name: table for table in TABLES + FRESH}
+VERSIONS = ((1, TABLES), (2, FRESH))
 """What each version of the schema adds, oldest first."""
 
 
@@ -424,6 +473,12 @@ def truncate(table: WarehouseTable, cluster: str | None = None) -> str:
     """Return the statement that empties a table."""
     local = table.name if cluster is None else f"{table.name}_local"
     return f"truncate table {local}{_on(cluster)}"
+
+
+def delete(table: WarehouseTable, day: date, cluster: str | None = None) -> str:
+    """Return the statement that takes the rows of a day away."""
+    local = table.name if cluster is None else f"{table.name}_local"
+    return f"delete from {local}{_on(cluster)} where {table.day} = '{day}'"
 
 
 def _engine(table: WarehouseTable, cluster: str | None) -> str:

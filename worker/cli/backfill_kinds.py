@@ -130,6 +130,26 @@ def rebuild_rankings(
     _start("rebuild-rankings", parameters, dry_run, rate, reason, by, as_json)
 
 
+@app.command("reload-warehouse")
+def reload_warehouse(
+    first: Annotated[str, typer.Option("--from", help="The first day, such as 2026-11-23.")],
+    last: Annotated[str, typer.Option("--to", help="The last day, included.")],
+    table: Annotated[
+        list[str] | None, typer.Option(help="These tables alone, with their rollups; repeat it.")
+    ] = None,
+    dry_run: DryRun = False,
+    rate: Rate = None,
+    reason: Why = None,
+    by: Actor = None,
+    as_json: Json = False,
+) -> None:
+    """Make days of the warehouse that differ from Postgres anew."""
+    parameters: dict[str, Any] = {"from": first, "to": last}
+    if table:
+        parameters["tables"] = table
+    _start("reload-warehouse", parameters, dry_run, rate, reason, by, as_json)
+
+
 @app.command("replay-rejected")
 def replay_rejected(
     refused_as: Annotated[

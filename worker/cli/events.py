@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.table import Table
 
 from jobs.apply_events import Kind, Received, apply_events
-from jobs.close_ledgers import KeptTooShort, close_ledgers
+from jobs.close_ledgers import BeingReloaded, KeptTooShort, close_ledgers
 from jobs.import_events import ImportReport, import_events
 from models.sources import (
     EventRow,
@@ -150,6 +150,8 @@ def close(
                 progress.advance(task, users)
         except KeptTooShort as error:
             fail(str(error))
+        except BeingReloaded as error:
+            refuse(f"{events} events have left; {error}", as_json)
     if as_json:
         print_json({"events": events})
     else:

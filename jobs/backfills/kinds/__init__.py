@@ -7,6 +7,7 @@ from jobs.backfills.kinds.backdate_achievements import BackdateAchievements
 from jobs.backfills.kinds.import_events import ImportEvents
 from jobs.backfills.kinds.rebuild_rankings import RebuildRankings
 from jobs.backfills.kinds.recompute_users import RecomputeUsers
+from jobs.backfills.kinds.reload_warehouse import ReloadWarehouse
 from jobs.backfills.kinds.replay_dead import ReplayDead
 from jobs.backfills.kinds.replay_rejected import ReplayRejected
 
@@ -15,6 +16,7 @@ _ALL: tuple[Kind, ...] = (
     RecomputeUsers(),
     BackdateAchievements(),
     RebuildRankings(),
+    ReloadWarehouse(),
     ReplayRejected(),
     ReplayDead(),
 )

@@ -394,7 +394,7 @@ def copy_users_of_days(
     of = SOURCES["events"]
     rows = _loaded_rows(of, loaded)
     some = _as_loaded(of, rows).where(of.is_within(rows, first, last))
-    return _copy(connection, some.distinct(rows.c.user_id))
+    return _copy(connection, some.ext(postgresql.distinct_on(rows.c.user_id)))
 
 
 def _copy(connection: Connection, query: Select[Any]) -> Iterator[bytes]:

@@ -193,7 +193,7 @@ def _select(rollup: Rollup, part: Part) -> str:
             f" where {table.day} between '{part.begin}' and '{_last_of_month(part.begin)}'"
             f" and {table.day} not between '{part.first}' and '{part.last}')"
         )
-    return rollup.select.format(source=source)
+    return f"select {rollup.select.format(source=source)}"
 
 
 def _identity(table: WarehouseTable) -> tuple[str, ...]:

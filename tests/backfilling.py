@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +16,9 @@ from jobs.backfills import ACTIVE, Backfill, By, Context, run_chunk, start_backf
 from models.rankings import Rankings
 from models.rulebooks import Rulebooks
 from models.statements.backfills import State, read_backfill
+from models.warehouse.engine import Warehouse
 from tests.applying import NOW
+from worker.asking import Answers
 
 OPS = By(actor="ops", reason="a test")
 ONE_SECOND = timedelta(seconds=1)
@@ -32,14 +35,27 @@ class PutBack:
 
 
 @contextmanager
-def opened_context(engine: Engine, redis_url: str, namespace: str) -> Iterator[Context]:
-    """Open a context with the rankings under a namespace of the test's own."""
+def opened_context(
+    engine: Engine, redis_url: str, namespace: str, warehouse: Warehouse | None = None
+) -> Iterator[Context]:
+    """Open a context with the rankings under a namespace of the test's own.
+
+    The warehouse is asked in this process, where there is one.
+    """
     with Redis.from_url(redis_url) as redis:
-        yield Context(
+        context = Context(
             engine=engine,
             rulebooks=Rulebooks(),
             rankings=Rankings(redis, namespace),
             put_back=PutBack(),
+        )
+        if warehouse is None:
+            yield context
+            return
+        answers = Answers(engine, warehouse, redis, namespace)
+        yield replace(
+            context,
+            ask_warehouse=lambda question, **parameters: answers.find(question, parameters),
         )
 
 

@@ -7,10 +7,13 @@ import signal
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from streakline import Event
+from tests.applying import opened
 from tests.clickhouse import ClickhouseServer
 from tests.e2e.dying_worker import LOADING_POINTS
 from tests.stack import STREAKLINE, Stack
@@ -39,6 +42,19 @@ def must_agree(stack: Stack) -> None:
     assert (verified["warehouse_mismatches"], verified["warehouse_unfinished"]) == (0, [])
 
 
+def reload_days(stack: Stack, *options: str) -> Any:
+    """Reload the days around today; return how many rows of which kind that changes."""
+    today = datetime.now(UTC).date()
+    days = [f"{today + timedelta(days=number)}" for number in (-1, 1)]
+    words = ("reload-warehouse", "--from", days[0], "--to", days[1], "--table", "events")
+    number = stack.ask("backfill", "start", *words, *options)["id"]
+    found = stack.ask("backfill", "watch", f"{number}")
+    return {
+        name.split()[0]: {how: count for how, count in change.items() if how != "samples"}
+        for name, change in found["changes"].items()
+    }
+
+
 def test_another_process_is_asked_while_it_has_the_warehouse_s60_s61(stack: Stack) -> None:
     stack.start_all()
     track(stack, "a")
@@ -50,6 +66,15 @@ def test_another_process_is_asked_while_it_has_the_warehouse_s60_s61(stack: Stac
     [check] = [one for one in doctor["checks"] if one["check"] == "warehouse"]
     assert check["ok"]
     assert check["detail"].startswith("ClickHouse ")
+
+    # And days of it are compared row by row, by whoever has it, and made anew
+    stack.start(STREAKLINE, "worker", "--queues", "backfills", "--threads", "2")
+    with opened(stack.environment["STREAKLINE_DATABASE_URL"]) as engine, engine.begin() as wrong:
+        wrong.execute(text("update events set attributes = '{}' where key = 'a-1'"))
+    assert reload_days(stack, "--dry-run") == {"events": {"changed": 1}}
+    assert reload_days(stack) == {"events": {"changed": 1}}
+    assert reload_days(stack) == {}
+    must_agree(stack)
 
     # And all of it is loaded anew when that is asked for
     stack.ask("warehouse", "reload")

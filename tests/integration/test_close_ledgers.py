@@ -11,8 +11,9 @@ import pytest
 from redis import Redis
 from sqlalchemy import Engine, func, update
 
+from jobs import backfills
 from jobs.change_users import NotPossible, Order, adjust_points, pause_streaks
-from jobs.close_ledgers import KeptTooShort, close_ledgers
+from jobs.close_ledgers import BeingReloaded, KeptTooShort, close_ledgers
 from jobs.compare_warehouse import compare_warehouse
 from jobs.explain import explain
 from jobs.load_warehouse import load_warehouse
@@ -24,8 +25,10 @@ from models.folding import LedgerClosed
 from models.rankings import Rankings
 from models.rulebooks import Rulebooks
 from models.statements.events import Outcome
+from models.statements.loads import RELOAD_WAREHOUSE
 from models.warehouse.engine import Warehouse
 from tests.applying import must_verify, opened, put_events, put_program, put_users, read_table
+from tests.backfilling import OPS, opened_context, run, start
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = datetime(2026, 6, 1, 9, tzinfo=UTC)
@@ -239,6 +242,40 @@ def test_events_that_left_are_compared_and_survive_a_reload_s61(
     )
     found = compare_warehouse(closed, warehouse)
     assert [(one["table"], one["day"]) for one in found.samples] == [("events", "2026-02-01")]
+
+
+def test_days_of_which_events_have_left_are_not_reloaded_s70(
+    closed: Engine, warehouse: Warehouse, valkey_url: str, namespace: str
+) -> None:
+    with opened_context(closed, valkey_url, namespace, warehouse) as context:
+        days = {"from": "2026-04-01", "to": "2026-04-05"}
+        with pytest.raises(backfills.NotPossible, match="events of 2026-04-02 and maybe before"):
+            start(context, RELOAD_WAREHOUSE, days)
+        others = {**days, "tables": ["point_entries"]}
+        assert run(context, RELOAD_WAREHOUSE, others).changes == {}
+        after = {"from": "2026-04-03", "to": "2026-04-05", "tables": ["events"]}
+        warehouse.command("delete from events where local_date <= '2026-04-03'")
+        warehouse.command("delete from active_months where month <= '2026-04-01'")
+        changes = run(context, RELOAD_WAREHOUSE, after).changes
+        assert set(changes) == {"events 2026-04-03", "active_months 2026-04-01"}
+
+
+def test_no_event_leaves_while_the_warehouse_is_reloaded(
+    engine: Engine, warehouse: Warehouse, valkey_url: str, namespace: str
+) -> None:
+    """A day that is made anew is empty for a moment, and then Postgres must have it."""
+    put_days(engine, BEGINNING.date(), NOW.date())
+    list(load_warehouse(engine, warehouse, NOW))
+    loaded = compare_warehouse(engine, warehouse, ["events"]).loaded["events"]
+    with opened_context(engine, valkey_url, namespace, warehouse) as context:
+        number = start(context, RELOAD_WAREHOUSE, {"from": "2026-01-01", "to": "2026-01-02"})
+        with pytest.raises(BeingReloaded, match="backfill list"):
+            list(close_ledgers(engine, Rulebooks(), NOW, kept=KEPT, loaded=loaded))
+        backfills.cancel_backfill(context, number, OPS, NOW)
+    reload_warehouse(engine, warehouse)
+    with pytest.raises(BeingReloaded):
+        list(close_ledgers(engine, Rulebooks(), NOW, kept=KEPT, loaded=loaded))
+    assert close(engine, warehouse) == CLOSED_DAYS
 
 
 def test_what_is_not_loaded_or_not_right_stays(engine: Engine, warehouse: Warehouse) -> None:

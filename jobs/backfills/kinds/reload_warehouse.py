@@ -100,18 +100,21 @@ def _read_tables(named: Collection[str] | None) -> list[str]:
 
 
 def _parts(parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the parts in order: the days of each table, then the months of its rollups."""
+    """Return the parts in order: of each table the months of its rollups, then the days.
+
+    What comes of a day reaches months through views: before it they differ as a dry run told.
+    """
     first, last = date.fromisoformat(parameters["from"]), date.fromisoformat(parameters["to"])
     days = [first + number * ONE_DAY for number in range((last - first).days + 1)]
     parts = []
     for table in parameters["tables"]:
-        parts += [_part(table, [day], is_month=False) for day in days]
         if table in MONTHLY:
             months = sorted({day.replace(day=1) for day in days})
             parts += [
                 _part(table, [day for day in days if day.replace(day=1) == month], is_month=True)
                 for month in months
             ]
+        parts += [_part(table, [day], is_month=False) for day in days]
     return parts
 
 

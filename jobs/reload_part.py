@@ -56,7 +56,7 @@ def reload_part(engine: Engine, warehouse: Warehouse, part: Part, *, renews: boo
         _put_fresh(connection, warehouse, part, loaded)
         found = compare_part(warehouse, part)
         if found and renews:
-            renew_part(warehouse, part)
+            renew_part(warehouse, part, found)
             _must_agree(warehouse, part)
         clear_fresh(warehouse, part)
     return Reloaded(differences=found)

@@ -84,11 +84,17 @@ def compare_part(warehouse: Warehouse, part: Part) -> list[Difference]:
     return [difference for difference in found if difference is not None]
 
 
-def renew_part(warehouse: Warehouse, part: Part) -> None:
+def renew_part(warehouse: Warehouse, part: Part, differences: Iterable[Difference]) -> None:
     """Make the tables that differ what they should be."""
-    # The table comes first: as its rows arrive the views add them to rollups a second time.
+    differing = {one.table for one in differences}
+    # The table comes first: as its rows arrive, views add them to rollups that may have them.
     for table in _tables(part):
-        if _compare(warehouse, part, table) is None:
+        is_right = (
+            table.name not in differing
+            if table.rollup is None
+            else _compare(warehouse, part, table) is None
+        )
+        if is_right:
             continue
         columns = ", ".join(table.columns)
         rows = _fresh(part) if table.rollup is None else f"({_select(table.rollup, part)})"
@@ -109,18 +115,17 @@ def _tables(part: Part) -> Iterator[WarehouseTable]:
 
 def _compare(warehouse: Warehouse, part: Part, table: WarehouseTable) -> Difference | None:
     identity = ", ".join(_identity(table))
-    columns = ", ".join(name for name in table.columns if name != "sign")
     differing = f"""
         select
             {identity}, sumIf(n, n > 0) as wanted, -sumIf(n, n < 0) as unwanted
         from (
-            select {columns}, sum(signed) as n
+            select {identity}, content, sum(signed) as n
             from (
                 {_wanted(table, part)}
                 union all
-                select {columns}, -signed as signed from ({_there(table, part)})
+                select {identity}, content, -signed as signed from ({_there(table, part)})
             )
-            group by {columns}
+            group by {identity}, content
             having n != 0
         )
         group by {identity}"""
@@ -152,35 +157,35 @@ def _there(table: WarehouseTable, part: Part) -> str:
 
 
 def _rows(table: WarehouseTable, rows: str) -> str:
+    """Return the query for rows, each with a hash of all that it says as `content`."""
     columns = ", ".join(name for name in table.columns if name != "sign")
     sign = "sign" if "sign" in table.columns else "1"
-    return f"select {columns}, toInt64({sign}) as signed from {rows}"
+    return (
+        f"select {', '.join(_identity(table))}, sipHash128({columns}) as content,"
+        f" toInt64({sign}) as signed from {rows}"
+    )
 
 
 def _summed(table: WarehouseTable, rows: str) -> str:
     """Return the query for a rollup's rows added up, but for those that come to nothing."""
     identity = _identity(table)
-    sums = {
-        name: _sum(name, type_) for name, type_ in table.columns.items() if name not in identity
-    }
-    keys = ", ".join(identity)
-    selected = ", ".join(f"{expression} as {name}" for name, (expression, _) in sums.items())
-    is_something = " or ".join(condition for _, condition in sums.values())
+    sums = dict(_sum(name, type_) for name, type_ in table.columns.items() if name not in identity)
+    keys, is_something = ", ".join(identity), (f"{one} != {none}" for one, none in sums.items())
     return (
-        f"select {keys}, {selected}, toInt64(1) as signed from {rows} as added"
-        f" group by {keys} having {is_something}"
+        f"select {keys}, sipHash128({', '.join(sums)}) as content, toInt64(1) as signed"
+        f" from {rows} as added group by {keys} having {' or '.join(is_something)}"
     )
 
 
 def _sum(name: str, type_: str) -> tuple[str, str]:
-    """Return what rows of a rollup come to in a column, and whether that is something.
+    """Return what rows of a rollup come to in a column, and what stands for nothing there.
 
     A set of users is told as a list of their numbers, which can be compared.
     """
     if type_ in (SUM, SUM_AMOUNT):
         plain = type_.removeprefix("SimpleAggregateFunction(sum, ").removesuffix(")")
-        return f"cast(sum(added.{name}), '{plain}')", f"{name} != 0"
-    return f"arraySort(bitmapToArray(groupBitmapMergeState(added.{name})))", f"notEmpty({name})"
+        return f"cast(sum(added.{name}), '{plain}')", "0"
+    return f"arraySort(bitmapToArray(groupBitmapMergeState(added.{name})))", "[]"
 
 
 def _select(rollup: Rollup, part: Part) -> str:

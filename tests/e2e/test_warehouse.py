@@ -73,7 +73,6 @@ def test_another_process_is_asked_while_it_has_the_warehouse_s60_s61(stack: Stac
         wrong.execute(text("update events set attributes = '{}' where key = 'a-1'"))
     assert reload_days(stack, "--dry-run") == {"events": {"changed": 1}}
     assert reload_days(stack) == {"events": {"changed": 1}}
-    assert reload_days(stack) == {}
     must_agree(stack)
 
     # And all of it is loaded anew when that is asked for

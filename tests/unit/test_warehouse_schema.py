@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 
-from models.warehouse.schema import BY_NAME, TABLES, WarehouseTable, ddl, truncate, versions_ddl
+from models.warehouse.schema import (
+    BY_NAME,
+    FRESH,
+    TABLES,
+    WarehouseTable,
+    ddl,
+    delete,
+    truncate,
+    versions_ddl,
+)
 
-each_table = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+each_table = pytest.mark.parametrize("table", TABLES + FRESH, ids=lambda table: table.name)
 
 
 def test_a_table_drops_what_is_sent_twice() -> None:
@@ -71,3 +82,11 @@ def test_codecs_are_of_columns_that_there_are(table: WarehouseTable) -> None:
 def test_a_table_is_emptied_where_its_rows_are() -> None:
     assert truncate(BY_NAME["events"]) == "truncate table events"
     assert truncate(BY_NAME["events"], "main") == "truncate table events_local on cluster main"
+
+
+def test_a_day_is_taken_away_where_its_rows_are() -> None:
+    day = date(2026, 11, 2)
+    assert delete(BY_NAME["events"], day) == "delete from events where local_date = '2026-11-02'"
+    assert delete(BY_NAME["emails"], day, "main") == (
+        "delete from emails_local on cluster main where toDate32(settled_at) = '2026-11-02'"
+    )

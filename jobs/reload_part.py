@@ -43,16 +43,16 @@ def reload_part(engine: Engine, warehouse: Warehouse, part: Part, *, renews: boo
     also where a load of the table was begun and not finished yet.
     """
     with engine.connect() as connection, connection.begin():
-        loaded = statements.lock_loaded(connection, part.table)
-        if loaded is None:
-            raise WarehouseUnavailable(
-                f"a load of {part.table} was begun and not finished; it is sent again in seconds"
-            )
         if part.table == "events":
             lock_closing(connection)
             closed = read_last_closed(connection, part.first, part.last)
             if closed is not None:
                 return Reloaded(closed=closed)
+        loaded = statements.lock_loaded(connection, part.table)
+        if loaded is None:
+            raise WarehouseUnavailable(
+                f"a load of {part.table} was begun and not finished; it is sent again in seconds"
+            )
         _put_fresh(connection, warehouse, part, loaded)
         found = compare_part(warehouse, part)
         if found and renews:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 INSERT_SETTINGS = {
     # the same rows may come a second time after they were taken away
     "insert_deduplicate": 0,
-    "deduplicate_insert_select": "disable",
     "deduplicate_blocks_in_dependent_materialized_views": 0,
     "max_partitions_per_insert_block": 0,
     # on a cluster: an insert is done when every shard has it

@@ -1,0 +1,52 @@
+"""Chaos by command: runs with seeds, some at a time, each with a line, and all in a log.
+
+    python -m tests.chaos --seed 1 --seconds 60 --runs 10 --parallel 2 --log build/chaos.jsonl
+
+The first run has the seed, the next one the one after it. What a run that failed was, its seed
+says; its logs and data stay in the directory that is printed. Ends with 1 if any failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from tests.chaos.run import run_seeds
+
+
+def main() -> int:
+    """Do what the command line says; return the exit code."""
+    words = _parse()
+    seeds = range(words.seed, words.seed + words.runs)
+    failed = 0
+    for outcome, kept in run_seeds(seeds, words.seconds, parallel=words.parallel):
+        failed += not outcome.is_good
+        _say(outcome.as_line())
+        for difference in outcome.differences:
+            _say(f"    {difference}")
+        if kept is not None:
+            _say(f"    kept: {kept}")
+        if words.log is not None:
+            with words.log.open("a", encoding="utf-8") as log:
+                log.write(outcome.as_json() + "\n")
+    _say(f"{words.runs} runs, {failed} failed")
+    return int(failed > 0)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 - a command's output
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1, help="of the first run")
+    parser.add_argument("--seconds", type=float, default=60.0, help="in which things go wrong")
+    parser.add_argument("--runs", type=int, default=1, help="how many, with ascending seeds")
+    parser.add_argument("--parallel", type=int, default=1, help="how many at a time")
+    parser.add_argument("--log", type=Path, help="a file to which a line of JSON a run is added")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -10,14 +10,20 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from pathlib import Path
 
+from tests.chaos.recovery import as_table, measure
 from tests.chaos.run import run_seeds
 
 
 def main() -> int:
     """Do what the command line says; return the exit code."""
     words = _parse()
+    if words.recovery:
+        with tempfile.TemporaryDirectory(prefix="streakline-recovery-") as directory:
+            _say(as_table(list(measure(Path(directory) / "run"))))
+        return 0
     seeds = range(words.seed, words.seed + words.runs)
     failed = 0
     for outcome, kept in run_seeds(seeds, words.seconds, parallel=words.parallel):
@@ -45,6 +51,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=1, help="how many, with ascending seeds")
     parser.add_argument("--parallel", type=int, default=1, help="how many at a time")
     parser.add_argument("--log", type=Path, help="a file to which a line of JSON a run is added")
+    parser.add_argument("--recovery", action="store_true", help="measure recovery times instead")
     return parser.parse_args()
 
 

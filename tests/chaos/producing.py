@@ -33,6 +33,8 @@ ZONES = ("UTC", "Asia/Tokyo", "America/New_York")
 COUNTRIES = ("FR", "JP", "US")
 EVENTS_PER_SECOND = 420
 """25,000 in a minute."""
+SINGLE_SHARE = 0.1
+"""Of these so many are sent one by one; the others together, half of them by a buffer."""
 STEP_SECONDS = 0.1
 PAST_DAYS_MAX = 6
 AGAIN_SECONDS = 0.2
@@ -119,11 +121,18 @@ class JournalingClient(Client):
 
 
 class Producers:
-    """Three backends: one with a buffer, one that sends many at once, one that sends one by one."""
+    """Three backends: one with a buffer, one that sends many at once, one that sends one by one.
 
-    def __init__(self, broker_url: str, journal: Journal, seed: int, seconds: float) -> None:
+    They send for so many seconds; what the seed draws is the same for each, but for the instants.
+    Keys begin with `prefix`.
+    """
+
+    def __init__(
+        self, broker_url: str, journal: Journal, seed: int, seconds: float, *, prefix: str = ""
+    ) -> None:
         self._broker_url = broker_url
         self._journal = journal
+        self._prefix = prefix
         self._seed = seed
         self._seconds = seconds
         self._failed: list[BaseException] = []
@@ -158,13 +167,16 @@ class Producers:
         """Yield what is to be sent in each tenth of a second, whatever was late before."""
         began = time.monotonic()
         steps = round(self._seconds / STEP_SECONDS)
-        per_step = EVENTS_PER_SECOND * STEP_SECONDS / len(self._threads)
+        share = SINGLE_SHARE if name == "single" else (1 - SINGLE_SHARE) / 2
+        per_step = EVENTS_PER_SECOND * STEP_SECONDS * share
         pause = Flag()
         sent = 0
         for step in range(steps):
             pause.wait(max(0.0, began + step * STEP_SECONDS - time.monotonic()))
             wanted = round((step + 1) * per_step) - sent
-            yield [draw_event(chance, f"{name}-{sent + each}") for each in range(wanted)]
+            yield [
+                draw_event(chance, f"{self._prefix}{name}-{sent + each}") for each in range(wanted)
+            ]
             sent += wanted
 
     def _buffered(self, client: JournalingClient, chance: random.Random) -> None:
@@ -190,7 +202,7 @@ class Producers:
             extra += [
                 _other(one)
                 for one in kept
-                if chance.random() < CONFLICTING * 3 * len(events) / len(kept)
+                if chance.random() < CONFLICTING * 2 * len(events) / len(kept)
             ]
             self._send(client, [*events, *extra])
 
@@ -201,9 +213,9 @@ class Producers:
             kept = [*kept, *events][-1_000:]
             for event in events:
                 self._send(client, [event])
-                if chance.random() < REPEATED * 3:
+                if chance.random() < REPEATED / SINGLE_SHARE:
                     rubbish.repeat(chance.choice(kept))
-                if chance.random() < RUBBISH * 3:
+                if chance.random() < RUBBISH / SINGLE_SHARE:
                     rubbish.send(client, chance)
 
     def _send(self, client: JournalingClient, events: Sequence[Event]) -> None:

@@ -173,7 +173,7 @@ def run(seed: int, seconds: float, directory: Path) -> Outcome:
         journal.file.close()
         began = time.monotonic()
         try:
-            _wait(lambda: not _unsettled(servers, engine), SETTLED_SECONDS_MAX)
+            wait_until_settled(servers, engine)
         except NotSettled:
             outcome.differences.append(f"not settled: {_unsettled(servers, engine)}")
         outcome.settled_seconds = time.monotonic() - began
@@ -235,6 +235,11 @@ def _unsettled(servers: Servers, engine: Engine) -> dict[str, Any]:
         "emails": progress.emails_due,
     }
     return {name: count for name, count in left.items() if count}
+
+
+def wait_until_settled(servers: Servers, engine: Engine) -> None:
+    """Wait until everything accepted is applied, projected, loaded and sent. Raises NotSettled."""
+    _wait(lambda: not _unsettled(servers, engine), SETTLED_SECONDS_MAX)
 
 
 def _wait(condition: Callable[[], bool], seconds_max: float) -> None:

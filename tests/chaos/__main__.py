@@ -1,9 +1,13 @@
 """Chaos by command: runs with seeds, some at a time, each with a line, and all in a log.
 
-    python -m tests.chaos --seed 1 --seconds 60 --runs 10 --parallel 2 --log build/chaos.jsonl
+    python -m tests.chaos --seed 1 --seconds 60 --runs 10 --parallel 2 --log docs/chaos-runs.md
 
 The first run has the seed, the next one the one after it. What a run that failed was, its seed
 says; its logs and data stay in the directory that is printed. Ends with 1 if any failed.
+
+    python -m tests.chaos --recovery
+
+measures how long it takes after each kind of fault until all is as before.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 from tests.chaos.recovery import as_table, measure
-from tests.chaos.run import run_seeds
+from tests.chaos.run import LOG_HEAD, run_seeds
 
 
 def main() -> int:
@@ -35,7 +39,7 @@ def main() -> int:
             _say(f"    kept: {kept}")
         if words.log is not None:
             with words.log.open("a", encoding="utf-8") as log:
-                log.write(outcome.as_json() + "\n")
+                log.write(("" if log.tell() else LOG_HEAD) + outcome.as_row())
     _say(f"{words.runs} runs, {failed} failed")
     return int(failed > 0)
 
@@ -50,7 +54,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60.0, help="in which things go wrong")
     parser.add_argument("--runs", type=int, default=1, help="how many, with ascending seeds")
     parser.add_argument("--parallel", type=int, default=1, help="how many at a time")
-    parser.add_argument("--log", type=Path, help="a file to which a line of JSON a run is added")
+    parser.add_argument("--log", type=Path, help="a page to which a row for each run is added")
     parser.add_argument("--recovery", action="store_true", help="measure recovery times instead")
     return parser.parse_args()
 

@@ -6,7 +6,6 @@ the processes' logs, what was accepted, the faults as they came, and what differ
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -60,6 +59,21 @@ MESSAGES = ("events.msgs", "events.DQ.msgs", "events.XQ.msgs")
 """Where messages of events are in Redis: at once, for later, rejected."""
 
 
+_COLUMNS = (
+    "day", "seed", "lasted", "result", "killed", "other faults", "accepted", "applied", "repeats",
+    "conflicts", "rubbish", "sent again", "emails", "final runs", "settled after",
+)  # fmt: skip
+LOG_HEAD = f"""# Chaos: the runs so far
+
+<!-- Rows are added by `python -m tests.chaos --log docs/chaos-runs.md`. -->
+
+What a run is, and what is compared after it, is on [its own page](chaos.md).
+
+| {" | ".join(_COLUMNS)} |
+|{"---|" * len(_COLUMNS)}
+"""
+
+
 class NotSettled(AssertionError):
     """Not everything that was accepted is applied, projected and loaded in time."""
 
@@ -103,9 +117,26 @@ class Outcome:
             f" | settled in {self.settled_seconds:.0f} s"
         )
 
-    def as_json(self) -> str:
-        """Return the outcome as a line for the log."""
-        return json.dumps({"at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", **self.__dict__})
+    def as_row(self) -> str:
+        """Return the outcome as a row under LOG_HEAD."""
+        cells = (
+            f"{datetime.now(UTC):%Y-%m-%d}",
+            str(self.seed),
+            f"{self.seconds:.0f} s",
+            "ok" if self.is_good else f"**{len(self.differences)} differences**",
+            _counted(self.kills),
+            _counted(self.faults),
+            f"{self.accepted:,}",
+            f"{self.applied:,}",
+            f"{self.repeats:,}",
+            str(self.conflicts),
+            str(self.rubbish),
+            f"{self.unconfirmed:,}",
+            _counted(self.emails),
+            str(self.final_runs),
+            f"{self.settled_seconds:.0f} s",
+        )
+        return f"| {' | '.join(cells)} |\n"
 
 
 def _counted(counts: dict[str, int] | Counter[str]) -> str:

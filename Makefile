@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 UNPINNED := build/unpinned.in
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test lint bench docs lock clean
+.PHONY: help install demo up test lint bench chaos docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ lint: install ## format, types and who may import whom
 
 bench: install ## rates, as ratios in one run and as figures: docs/benchmarks.md
 	$(BIN)/python -m tests.benchmarks
+
+chaos: install ## everything dies and breaks, and nothing is lost: make chaos RUNS=10 PARALLEL=2
+	$(BIN)/python -m tests.chaos --seed $(or $(SEED),1) --runs $(or $(RUNS),1) --parallel $(or $(PARALLEL),1)
 
 docs: install ## the documentation in site/, strictly
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

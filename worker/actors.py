@@ -38,7 +38,6 @@ from worker.retries import MalformedMessage
 from worker.schedule import (
     ANALYTICS_QUEUE,
     BACKFILLS_QUEUE,
-    STALE_SLOTS,
     SWEEPS_QUEUE,
     TICKS,
     Tick,
@@ -131,7 +130,7 @@ def _read_received_at(text: Any) -> datetime:
 def _answer(tick: Tick, engine: Engine, sweep: Sweep) -> Callable[[str], None]:
     def answer(slot: str) -> None:
         instant = datetime.fromisoformat(slot)
-        if utc_now() - instant > STALE_SLOTS * tick.every:
+        if tick.is_stale(instant, utc_now()):
             return
         with engine.begin() as connection:
             claimed = claim_slot(connection, tick.name, instant)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from dramatiq import Broker, Consumer, MessageProxy, Middleware
 from dramatiq.brokers.redis import RedisBroker, _RedisConsumer
 from dramatiq.errors import ConnectionClosed
-from redis import ConnectionError as RedisConnectionError
+from redis import RedisError
 
 from streakline.addresses import is_redis
 from streakline.redis_connection import open_redis
@@ -28,6 +29,8 @@ ACKNOWLEDGED_AT_ONCE_MAX = 1_000
 EVENTS_AT_ONCE_MAX = 1_000
 """Events of several messages that are applied as one batch; their users are held in memory. A
 worker takes as many at a time: while those beyond would wait, other workers would overtake them."""
+GIVE_BACK_SECONDS = 10.0
+"""How often a consumer looks for messages that it holds without knowing it."""
 MESSAGES_HELD_MIN = 2
 ROOM_SECONDS_MAX = 0.02
 """How long a worker that has its hands more than half full waits before it fetches a few more."""
@@ -74,8 +77,9 @@ class GatheringBroker(RedisBroker):
 
     When a connection is cut Dramatiq forgets the messages whose fetch was answered into it, and the
     delayed ones that a consumer holds in memory; in Redis they are still this worker's, so nobody
-    would run them while it lives. Here a consumer that starts anew gives back what Redis says is
-    held and no thread has.
+    would run them while it lives. Here a consumer gives back what Redis says is held and no thread
+    has: when it starts anew, and now and then, for redis-py repeats a fetch whose answer was lost
+    without a word.
 
     `begun` tells how many of a queue's messages are done in part. They make room for others.
     """
@@ -93,14 +97,20 @@ class GatheringBroker(RedisBroker):
             # What was delayed waited in the memory of the consumer before this one.
             self.handed[queue_name].clear()
         # One thread alone consumes a queue, and it has just begun: what it had fetched is gone.
-        try:
-            self.acknowledge(queue_name)
-            held = {_text(one) for one in self.client.smembers(self._held(queue_name))}
-            for message_id in held - self.handed[queue_name]:
-                self.do_requeue(queue_name, message_id)
-        except RedisConnectionError as error:
-            raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call] # as above
+        with _closing():
+            self.give_back(queue_name)
         return _GatheringConsumer(self, queue_name, prefetch, timeout)
+
+    def give_back(self, queue_name: str) -> None:
+        """Put the messages back on the queue that are held for this worker and that no thread has.
+
+        To be called by the thread that consumes the queue, with nothing fetched in its hands.
+        """
+        self.acknowledge(queue_name)
+        held = {_text(one) for one in self.client.smembers(self._held(queue_name))}
+        # In this order: a message that is done is among the done before it is not handed any more.
+        for message_id in held - self.handed[queue_name] - set(self._done[queue_name]):
+            self.do_requeue(queue_name, message_id)
 
     def done(self, queue_name: str, message_id: str) -> None:
         """Take a message that is done, to acknowledge it with the next ones."""
@@ -136,6 +146,7 @@ class _GatheringConsumer(_RedisConsumer):
         super().__init__(broker, queue_name, prefetch, timeout)  # type: ignore[no-untyped-call] # as above
         self._messages_max = prefetch
         self._begun = broker.begun.get(queue_name, lambda: 0)
+        self._gives_back_at = time.monotonic() + GIVE_BACK_SECONDS
         self.prefetch = min(prefetch, MESSAGES_HELD_MIN)
 
     @property
@@ -145,19 +156,21 @@ class _GatheringConsumer(_RedisConsumer):
         return held - self._begun()
 
     def ack(self, message: MessageProxy) -> None:
-        self._take_back(message)
         self.broker.done(self.queue_name, message.options["redis_message_id"])
+        self._take_back(message)
         self.queued_message_ids.discard(message.message_id)
 
     def nack(self, message: MessageProxy) -> None:
         self._take_back(message)
-        super().nack(message)  # type: ignore[no-untyped-call] # as above
+        with _closing():
+            super().nack(message)  # type: ignore[no-untyped-call] # as above
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
         given_back = list(messages)
         for message in given_back:
             self._take_back(message)
-        super().requeue(given_back)  # type: ignore[no-untyped-call] # as above
+        with _closing():
+            super().requeue(given_back)  # type: ignore[no-untyped-call] # as above
 
     def _take_back(self, message: MessageProxy) -> None:
         self.broker.handed[self.queue_name].discard(message.options["redis_message_id"])
@@ -166,7 +179,8 @@ class _GatheringConsumer(_RedisConsumer):
         if not self.message_cache:
             self._acknowledge()
             self._wait_for_room()
-        message: MessageProxy | None = super().__next__()  # type: ignore[no-untyped-call] # as above
+        with _closing():
+            message: MessageProxy | None = super().__next__()  # type: ignore[no-untyped-call]
         if message is not None:
             self.broker.handed[self.queue_name].add(message.options["redis_message_id"])
             self._hold_few_events(message)
@@ -187,10 +201,11 @@ class _GatheringConsumer(_RedisConsumer):
         super().close()
 
     def _acknowledge(self) -> None:
-        try:
+        with _closing():
+            if time.monotonic() > self._gives_back_at:
+                self.broker.give_back(self.queue_name)
+                self._gives_back_at = time.monotonic() + GIVE_BACK_SECONDS
             self.broker.acknowledge(self.queue_name)
-        except RedisConnectionError as error:
-            raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call] # as above
 
     def _wait_for_room(self) -> None:
         """Wait until half is done: a moment where there is some room, longer where there is none.
@@ -203,6 +218,18 @@ class _GatheringConsumer(_RedisConsumer):
             if time.monotonic() > began + seconds_max:
                 return
             time.sleep(ROOM_POLL_SECONDS)
+
+
+@contextmanager
+def _closing() -> Iterator[None]:
+    """Let a Redis that does not answer, or refuses, count as a connection that was closed.
+
+    After any other error Dramatiq's consumer thread does not begin anew: it may end, unseen.
+    """
+    try:
+        yield
+    except RedisError as error:
+        raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call] # has no types
 
 
 def _text(value: bytes | str) -> str:

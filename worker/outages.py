@@ -12,12 +12,13 @@ from models.warehouse.engine import WarehouseFailed, WarehouseUnavailable
 from streakline.addresses import without_password
 from streakline.errors import StreaklineError
 
-CONNECTION_STATES = ("08", "57P")
-"""Classes of SQLSTATE: connection exceptions, and a server that shuts down or starts up."""
+CONNECTION_STATES = ("08", "25006", "53", "57P")
+"""Beginnings of SQLSTATE: connection exceptions, a server that takes no writes (a replica after a
+failover), one whose disk, memory or connections are used up, one that shuts down or starts up."""
 
 
 def is_outage(error: BaseException) -> bool:
-    """Tell whether a server could not be reached, or nobody has applied a program yet."""
+    """Tell whether a server could not be reached or used, or nobody has applied a program yet."""
     if isinstance(error, DBAPIError):
         state = getattr(error.orig, "sqlstate", None)
         return error.connection_invalidated or _is_connection_state(state)
@@ -35,7 +36,7 @@ def reason_of(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, DBAPIError) and is_outage(error):
         reason = without_password(str(error.orig)).strip().splitlines()[0]
-        return f"Postgres cannot be reached ({reason}); check STREAKLINE_DATABASE_URL"
+        return f"Postgres cannot be used ({reason}); check STREAKLINE_DATABASE_URL"
     if isinstance(error, redis.RedisError):
         return f"Redis does not answer ({error}); check STREAKLINE_REDIS_URL, STREAKLINE_BROKER_URL"
     if isinstance(error, ProgrammingError) and "does not exist" in str(error.orig):

@@ -39,6 +39,14 @@ class Tick:
         """Return the first instant after `now` at which the tick rings."""
         return self.slot(now) + self.every
 
+    def is_stale(self, slot: datetime, now: datetime) -> bool:
+        """Tell whether a message about a slot is so old that later ones must have followed it.
+
+        The slot is by the clock of who rang, `now` by that of who answers: were clocks taken to be
+        equal, a worker whose own is a little ahead would answer nothing.
+        """
+        return now - slot > STALE_SLOTS * self.every + CLOCKS_APART_MAX
+
 
 TICKS = (
     Tick(name="sweep-streaks", every=timedelta(seconds=5)),
@@ -54,4 +62,6 @@ TICKS = (
     Tick(name="close-ledgers", every=timedelta(days=1), queue=ANALYTICS_QUEUE),
 )
 STALE_SLOTS = 3
-"""A message about a slot so many intervals old is left to the later ones that follow it."""
+"""A tick that is late by so many of its intervals is overdue."""
+CLOCKS_APART_MAX = timedelta(minutes=5)
+"""By so much two machines' clocks may differ."""

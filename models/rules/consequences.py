@@ -369,7 +369,11 @@ def _tell_level(
         return
     assert state.as_of is not None
     at = moment.occasion.at
-    cause = f"{rule.name}:{now.key}:{state.decided_at}:{state.decided}"
+    # Which time it is, not when it was: an event that comes a little late often moves the instant,
+    # and it would be told again.
+    promoted = _points(state, rule).promoted
+    promoted[now.key] = promoted.get(now.key, 0) + 1
+    cause = f"{rule.name}:{now.key}:{promoted[now.key]}"
     body = {"points": rule.name, "level": now.key, "number": now.number}
     effects.put_notice(Notice(NoticeKind.LEVEL, cause, at, body, state.as_of[0]))
 

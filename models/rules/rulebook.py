@@ -18,7 +18,7 @@ from models.rules.periods import Frequency, PeriodRule, period_key
 from models.rules.points import PointsRule, TriggerKind, TriggerRule
 from models.rules.streaks import StreakRule
 
-FOLD_FORMAT = 2
+FOLD_FORMAT = 3
 """Raised with every release in which the same facts fold to another state, or to another form of
 it: everyone is then folded anew, when next touched or in the background."""
 RECENT = timedelta(days=2)

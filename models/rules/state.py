@@ -85,7 +85,8 @@ class PointsState:
     `counted` is the sum of each metric trigger, by its id. `stacks` holds, for triggers whose sum
     may fall, what each step paid, as runs of (amount, steps), the latest last. `paid` is what
     streak triggers paid on periods that may still change, `members` how often each membership
-    trigger paid. `earned` is what counts towards the cap of each recent local date.
+    trigger paid. `earned` is what counts towards the cap of each recent local date. `promoted` is
+    how often each level was reached from below.
     """
 
     balance: Decimal = ZERO
@@ -95,6 +96,7 @@ class PointsState:
     paid: dict[str, dict[date, Decimal]] = field(default_factory=dict)
     earned: dict[date, Decimal] = field(default_factory=dict)
     members: dict[str, int] = field(default_factory=dict)
+    promoted: dict[str, int] = field(default_factory=dict)
 
 
 class RunScore(NamedTuple):

@@ -278,9 +278,12 @@ _FORGET = delete(loads).where(
 )
 _FORGET_ALL = delete(loads).where(loads.c.source.in_(bindparam("sources", expanding=True)))
 _FAIL = update(loads).where(*_OF_LOAD).values(error=bindparam("reason"))
+# Numbers are given when a transaction first writes, and users are waited for after that: one may
+# remove what one with a greater number wrote, and that is still to be loaded as written.
 _PRUNE = delete(removed_rows).where(
     removed_rows.c.source == bindparam("source"),
     removed_rows.c.removed_txid < bindparam("to_txid"),
+    removed_rows.c.txid < bindparam("to_txid"),
 )
 _TRY_LOCK = select(func.pg_try_advisory_xact_lock(ADVISORY_CLASS, bindparam("number")))
 _LOCK = select(func.pg_advisory_xact_lock(ADVISORY_CLASS, bindparam("number")))

@@ -134,7 +134,7 @@ def test_a_process_works_though_it_is_not_ready_without_its_servers(stack: Stack
     status, found = ask(port, "/ready")
     assert status == 503
     assert found["ok"] is False
-    assert "Postgres cannot be reached" in found["postgres"]
+    assert "Postgres cannot be used" in found["postgres"]
     assert "Valkey" in found["broker"]
     assert read_metrics(port).get(("streakline_status_readable",)) == 0
 

@@ -11,7 +11,9 @@ from dramatiq.errors import ConnectionClosed
 from redis import ConnectionError as RedisConnectionError
 from redis import Redis
 
+from tests.servers import temporary_home
 from worker.broker import open_redis_broker
+from worker.embedded import embedded_valkey
 
 QUEUE = "events"
 PREFETCH = 8
@@ -150,3 +152,45 @@ def test_messages_whose_fetch_was_never_answered_run_while_the_worker_lives(
     worker.consumer.ack(running)
     assert next(worker.consumer) is None
     assert worker.unacknowledged() == 0
+
+
+def test_messages_whose_fetch_was_repeated_unseen_run_while_the_worker_lives(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis has given some to this worker, its reply was lost, and redis-py has asked once more."""
+    worker.send(6)
+    worker.broker.do_fetch(QUEUE, 2)
+    [running, waiting] = worker.take(2)
+    worker.consumer.ack(waiting)
+    monkeypatch.setattr(worker.consumer, "_gives_back_at", 0.0)
+    found = [waiting.args[0]]
+    while (message := next(worker.consumer)) is not None:
+        found.append(message.args[0])
+        worker.consumer.ack(message)
+    assert sorted([running.args[0], *found]) == [0, 1, 2, 3, 4, 5], "each once"
+    worker.consumer.ack(running)
+    assert next(worker.consumer) is None
+    assert worker.unacknowledged() == 0
+
+
+def test_a_redis_that_refuses_is_waited_for_like_one_that_is_away(namespace: str) -> None:
+    """Any other error would end Dramatiq's consumer thread, and the worker would do nothing."""
+    with temporary_home() as home, embedded_valkey(home) as url:
+        worker = Worker(url, namespace)
+        worker.send(3)
+        message, _ = worker.take(2)
+        worker.redis.config_set("min-replicas-to-write", "1")
+        worker.consumer.ack(message)
+        for refused in (
+            lambda: next(worker.consumer),
+            worker.consumer.close,
+            lambda: worker.consumer.nack(message),
+            lambda: worker.consumer.requeue([message]),
+            worker.consume,
+        ):
+            with pytest.raises(ConnectionClosed, match="NOREPLICAS"):
+                refused()
+        worker.redis.config_set("min-replicas-to-write", "0")
+        worker.consumer = worker.consume()
+        assert next(worker.consumer).args == (2,)
+        worker.close()

@@ -183,6 +183,15 @@ def test_data_outlive_a_kill_and_the_next_start_recovers(fresh_home: Path) -> No
             assert client.get("kept") == b"812"
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGQUIT], ids=["killed", "told to end"])
+def test_a_postgres_that_is_just_ending_is_started_anew(home: Path, number: int) -> None:
+    with embedded_postgres(home) as url:
+        for _ in range(3):
+            os.kill(postgres_process(home).pid, number)  # and its end is not waited for
+            with embedded_postgres(home):
+                assert ask_postgres(url, "select 1") == 1
+
+
 def test_a_session_that_outlives_its_killed_postgres_is_ended_before_the_next_starts(
     home: Path,
 ) -> None:

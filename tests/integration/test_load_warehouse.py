@@ -8,7 +8,7 @@ from threading import Barrier, Thread
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, insert, text
+from sqlalchemy import Engine, delete, insert, text
 
 from jobs.compare_warehouse import WarehouseCompared, compare_warehouse
 from jobs.load_warehouse import load_warehouse
@@ -146,6 +146,24 @@ def test_a_transaction_that_still_runs_holds_back_later_ones_and_nothing_is_miss
         transaction.commit()
     assert load(engine, warehouse)["notices"] == 1
     must_agree(engine, warehouse)
+
+
+def test_what_an_earlier_number_took_back_of_a_later_one_is_loaded_whole(
+    engine: Engine, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transaction has its number when it waits for a user whom one with a later number has."""
+    put_events(engine, [event("bob", 1)], now=NOW)
+    load(engine, warehouse)
+    monkeypatch.setattr(statements, "ROWS_PER_LOAD", 1)
+    told = {"kind": "level", "cause": "told", "at": NOW, "body": {}, "decided_at": NOW}
+    with engine.begin() as earlier:
+        earlier.execute(text("select pg_current_xact_id()"))
+        with engine.begin() as later:
+            later.execute(insert(tables.notices).values(user_id="ann", silent=True, **told))
+        earlier.execute(delete(tables.notices))
+    assert load(engine, warehouse)["notices"] == 2
+    must_agree(engine, warehouse)
+    assert read_table(engine, tables.removed_rows) == [], "forgotten once all of it is loaded"
 
 
 def test_an_insert_that_is_sent_twice_counts_once_in_rollups_too(

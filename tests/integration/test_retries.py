@@ -12,7 +12,8 @@ import redis
 from dramatiq import Message
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.common import dq_name
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from models import tables
 from models.database import open_engine
@@ -159,11 +160,21 @@ def test_arguments_that_the_actor_does_not_take_end_as_dead_too(
     assert "unexpected keyword argument" in kept["error"]
 
 
+def refused_write(engine: Engine) -> DBAPIError:
+    """Return what a Postgres says that takes no writes: a replica after a failover, say."""
+    with engine.connect() as connection:
+        connection.execute(text("set transaction read only"))
+        with pytest.raises(DBAPIError) as refused:
+            connection.execute(text("create table t (n int)"))
+    return refused.value
+
+
+@pytest.mark.parametrize("kind", ["away", "takes no writes"])
 def test_an_outage_is_waited_for_beyond_the_last_retry(
-    valkey_url: str, namespace: str, engine: Engine
+    kind: str, valkey_url: str, namespace: str, engine: Engine
 ) -> None:
     runs: list[int] = []
-    outage = redis.ConnectionError("gone")
+    outage = redis.ConnectionError("gone") if kind == "away" else refused_write(engine)
     beyond = RETRIES_MAX + 4
     with opened_broker(valkey_url, namespace, engine) as broker:
         act = declare(broker, failing(runs, *[outage] * beyond, None))

@@ -11,14 +11,15 @@ from dramatiq import Message
 from dramatiq.brokers.redis import RedisBroker
 
 from jobs.sweep_streaks import USERS_PER_TRANSACTION
+from models import tables
 from streakline import Client
-from tests.applying import put_events, put_program
+from tests.applying import put_events, put_program, read_table
 from tests.clickhouse import ClickhouseServer
 from tests.stack import PROGRAM
 from worker import queues
 from worker import sweeps as module
 from worker.runtime import Runtime, open_runtime
-from worker.schedule import SWEEPS_QUEUE
+from worker.schedule import SWEEPS_QUEUE, TICKS
 from worker.settings import SecretUrl, Settings
 from worker.sweeps import HELP_SWEEP, HELP_SWEEP_ACTOR
 
@@ -52,6 +53,18 @@ def put_due(runtime: Runtime, users: int) -> None:
             for number in range(users)
         ],
         now=ACTIVE_AT,
+    )
+
+
+@pytest.mark.parametrize(("minutes", "answered"), [(4, True), (6, False)])
+def test_a_tick_is_answered_though_clocks_differ_and_left_when_it_is_old(
+    minutes: int, answered: bool, runtime: Runtime
+) -> None:
+    tick = next(one for one in TICKS if one.name == "project-rankings")
+    slot = tick.slot(datetime.now(UTC) - timedelta(minutes=minutes))
+    runtime.broker.get_actor(tick.actor_name)(slot.isoformat())
+    assert [row["slot"] for row in read_table(runtime.engine, tables.tick_runs)] == (
+        [slot] if answered else []
     )
 
 

@@ -768,6 +768,18 @@ def test_a_level_is_of_the_event_that_reaches_it_s33() -> None:
     assert notice.body == {"points": "xp", "level": "silver", "number": 2}
 
 
+def test_a_level_is_told_once_whatever_arrives_late_and_again_after_a_demotion_s53() -> None:
+    rules, events = build(program(COIN, LEVELLED)), coins("5", "5", "5", "-10", "10")
+    [early], [moved] = (
+        fold_all(rules, some).notices(NoticeKind.LEVEL) for some in (events[1:3], events[:3])
+    )
+    assert moved.at < early.at
+    assert moved.cause == early.cause, "its email has been planned by then"
+    first, second = fold_all(rules, events).notices(NoticeKind.LEVEL)
+    assert first == moved
+    assert second.cause != first.cause
+
+
 def test_an_operators_points_reach_levels_too_s33() -> None:
     given_points = Adjustment(november(2, 10), "a", 1, "xp", Decimal(100))
     folded = fold_all(build(program(COIN, LEVELLED)), [*coins("1"), given_points])

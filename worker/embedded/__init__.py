@@ -39,13 +39,15 @@ def embedded_postgres(
 
 
 @contextmanager
-def embedded_valkey(home: Path, *, port: int | None = None) -> Iterator[str]:
+def embedded_valkey(
+    home: Path, *, port: int | None = None, settings: Mapping[str, str] | None = None
+) -> Iterator[str]:
     """Yield the URL (database 0) of the Valkey of this home, which runs at least until the end.
 
-    With a port it listens on 127.0.0.1 too. Raises EmbeddedServerError, which names the way out.
+    `port` and `settings` are as above. Raises EmbeddedServerError, which names the way out.
     """
     place = open_home(home)
-    with _sharing(place, EmbeddedValkey(home=place, port=port)) as url:
+    with _sharing(place, EmbeddedValkey(home=place, port=port, settings=settings or {})) as url:
         yield url
 
 

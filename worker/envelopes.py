@@ -19,7 +19,6 @@ from dramatiq import Actor, Message
 from dramatiq.common import q_name
 
 from streakline.contract import EVENTS_PER_MESSAGE_MAX
-from streakline.errors import InvalidEvent
 from streakline.fields import check_text, shown
 from worker.retries import MalformedMessage
 
@@ -93,7 +92,7 @@ def _read(body: bytes) -> _Fields:
         fields = msgspec.convert(data, _Fields)
         check_text("actor_name", fields.actor_name)
         check_text("message_id", fields.message_id)
-    except (msgspec.ValidationError, InvalidEvent) as error:
+    except (msgspec.ValidationError, ValueError) as error:  # of half a character, too
         raise MalformedMessage(f"is no message: {error}") from None
     return fields
 

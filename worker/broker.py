@@ -46,9 +46,11 @@ def open_broker(url: str, namespace: str, middleware: Sequence[Middleware] = ())
     """Return the broker at a URL of Redis or RabbitMQ; it connects when first used."""
     if is_redis(url):
         return open_redis_broker(url, namespace, middleware)
-    from streakline.rabbitmq_transport import open_rabbitmq  # needs pika, which Redis does not
+    # These need pika, which Redis does not.
+    from streakline.rabbitmq_transport import open_rabbitmq
+    from worker.judging import JudgingBroker
 
-    return open_rabbitmq(url, middleware)
+    return open_rabbitmq(url, middleware, JudgingBroker)
 
 
 def open_redis_broker(
@@ -138,10 +140,6 @@ class GatheringBroker(RedisBroker):
             args=[messages_max, time.time_ns() // 1_000_000, self.broker_id],
         )
         return found
-
-    def keeper(self) -> RetryOrKeep:
-        """Return what keeps a message that nobody can process."""
-        return next(one for one in self.middleware if isinstance(one, RetryOrKeep))
 
     def done(self, queue_name: str, message_id: str | bytes) -> None:
         """Take a message that is done, to acknowledge it with the next ones."""
@@ -243,7 +241,7 @@ class _GatheringConsumer(_RedisConsumer):
 
     def _set_aside(self, held_id: bytes, body: bytes, error: MalformedMessage) -> None:
         try:
-            self.broker.keeper().set_aside(self.queue_name, body, error)
+            RetryOrKeep.of(self.broker).set_aside(self.queue_name, body, error)
         except Exception:
             # Rejected, it stays in the broker for `recovery` to find.
             log.exception("message_rejected", queue=self.queue_name)

@@ -40,6 +40,11 @@ class RetryOrKeep(Middleware):
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
+    @staticmethod
+    def of(broker: Broker) -> RetryOrKeep:
+        """Return the one that a broker has."""
+        return next(one for one in broker.middleware if isinstance(one, RetryOrKeep))
+
     def set_aside(self, queue: str, body: bytes, error: MalformedMessage) -> None:
         """Keep what is no message of ours, as it came. Raises what SQLAlchemy raises."""
         # Named by its content: whatever it says of itself may be said of another one, too.

@@ -10,7 +10,10 @@ from typing import Any
 
 import dramatiq
 import pytest
+from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.brokers.redis import RedisBroker
+from dramatiq.common import dq_name, xq_name
+from sqlalchemy import Engine
 
 from models import tables
 from models.statements.messages import NO_ACTOR
@@ -21,11 +24,13 @@ from streakline.contract import (
     instant_text,
 )
 from streakline.messages import events_message, users_message
-from tests.applying import put_program, read_table
+from tests.applying import opened, put_program, read_table
 from tests.stack import PROGRAM
 from tests.waiting import wait_until
+from worker.broker import open_broker
 from worker.envelopes import DEPTH_MAX, MESSAGE_BYTES_MAX
 from worker.queues import read_waiting
+from worker.retries import RetryOrKeep
 from worker.runtime import Runtime, open_runtime
 from worker.settings import SecretUrl, Settings
 
@@ -206,11 +211,11 @@ def test_rubbish_is_kept_with_its_reason_and_all_else_is_applied(runtime: Runtim
     keys = {row["key"] for row in read_table(runtime.engine, tables.events)}
     beside_keys = {event["key"] for event in beside}
     assert keys == {f"after {name}" for name in bodies} | set(TAKEN) | beside_keys
-    dead = read_table(runtime.engine, tables.dead_messages)
-    assert all(row["error"].startswith("MalformedMessage: ") for row in dead)
-    kept = {row["body"] for row in dead if row["actor"] == NO_ACTOR}
+    found = dead(runtime.engine)
+    assert all(row["error"].startswith("MalformedMessage: ") for row in found)
+    kept = {row["body"] for row in found if row["actor"] == NO_ACTOR}
     assert kept >= set(NO_MESSAGES.values())
-    assert len(dead) == len(bodies) + 1
+    assert len(found) == len(bodies) + 1
     assert len(read_table(runtime.engine, tables.rejected_events)) == len(NO_EVENTS)
 
 
@@ -229,7 +234,7 @@ def test_what_is_told_of_users_is_as_little_trusted(runtime: Runtime) -> None:
         wait_until(lambda: is_empty(runtime))
     assert [row["user_id"] for row in read_table(runtime.engine, tables.users)] == ["good"]
     assert len(read_table(runtime.engine, tables.rejected_events)) == 5
-    assert len(read_table(runtime.engine, tables.dead_messages)) == 1
+    assert len(dead(runtime.engine)) == 1
 
 
 def test_while_postgres_is_away_rubbish_stays_in_the_broker(
@@ -241,3 +246,37 @@ def test_while_postgres_is_away_rubbish_stays_in_the_broker(
         with working(runtime):
             rejected = f"{namespace}:{EVENTS_QUEUE}.XQ.msgs"
             wait_until(lambda: redis_of(runtime).hgetall(rejected) == {b"r": b"rubbish"})
+
+
+def test_rabbitmq_keeps_no_rubbish_and_brings_none_again(
+    rabbitmq_url: str, database_url: str, namespace: str
+) -> None:
+    queue, ran = f"streakline-test-{namespace}", []
+    rubbish = [body for name, body in NO_MESSAGES.items() if name != "too large"]
+    changes = {"actor_name": "act", "args": [], "kwargs": {}}
+    with opened(database_url) as engine:
+        broker = open_broker(rabbitmq_url, namespace, [RetryOrKeep(engine)])
+        assert isinstance(broker, RabbitmqBroker)
+        dramatiq.actor(broker=broker, actor_name="act", queue_name=queue)(lambda: ran.append(1))
+        worker = dramatiq.Worker(broker, queues={queue}, worker_threads=2, worker_timeout=10)
+        try:
+            broker.declare_queue(queue, ensure=True)
+            for body in rubbish:
+                broker.channel.basic_publish("", queue, body)
+            for taken in TAKEN.values():
+                broker.channel.basic_publish("", queue, good("good", **changes, **taken))
+            worker.start()
+            wait_until(lambda: len(ran) == len(TAKEN) and len(dead(engine)) == len(rubbish))
+            alive = [thread.is_alive() for thread in (*worker.workers, *worker.consumers.values())]
+            worker.stop()
+            assert broker.get_queue_message_counts(queue) == (0, 0, 0)
+        finally:
+            for name in (queue, dq_name(queue), xq_name(queue)):
+                broker.channel.queue_delete(name)
+            broker.close()
+        assert alive == [True] * 4
+        assert {row["body"] for row in dead(engine)} == set(rubbish)
+
+
+def dead(engine: Engine) -> list[dict[str, Any]]:
+    return read_table(engine, tables.dead_messages)

@@ -33,6 +33,16 @@ DELAY_MILLISECONDS_MAX = 24 * 60 * 60 * 1_000
 RETRIES_COUNTED_MAX = 1_000_000
 
 
+class TakenMessage(Message[Any]):
+    """A message as a worker holds it; Dramatiq's logs name it by its id.
+
+    What it carries is somebody's data.
+    """
+
+    def __str__(self) -> str:
+        return f"{self.actor_name}({self.message_id})"
+
+
 class _Fields(msgspec.Struct, forbid_unknown_fields=True):
     queue_name: str
     actor_name: str
@@ -45,7 +55,7 @@ class _Fields(msgspec.Struct, forbid_unknown_fields=True):
 
 def open_envelope(
     body: bytes, actors: Mapping[str, Actor[Any, Any]], queue_name: str, now_milliseconds: int
-) -> Message[Any]:
+) -> TakenMessage:
     """Return the message that was found on a queue; its name there is the one that counts.
 
     Raises MalformedMessage.
@@ -60,7 +70,7 @@ def open_envelope(
         raise MalformedMessage(
             f"actor {actor.actor_name} belongs to the queue {actor.queue_name}, not {queue_name}"
         )
-    return Message(
+    return TakenMessage(
         queue_name=queue_name,
         actor_name=fields.actor_name,
         args=tuple(fields.args),

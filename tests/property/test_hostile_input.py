@@ -115,6 +115,7 @@ def test_what_is_no_message_is_malformed_and_what_is_one_can_be_sent_again(body:
     except MalformedMessage:
         return
     assert message.options.keys() <= {"retries", "eta"}
+    assert str(message) == f"{APPLY_EVENTS_ACTOR}({message.message_id})"
     again = open_envelope(message.encode(), broker().actors, EVENTS_QUEUE, 0)
     assert again.encode() == message.encode()  # not compared themselves: NaN is equal to nothing
 

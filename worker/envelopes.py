@@ -28,8 +28,9 @@ characters, each written as twelve bytes, with what stands between them."""
 MESSAGE_BYTES_MAX = EVENTS_PER_MESSAGE_MAX * EVENT_BYTES_MAX
 DEPTH_MAX = 64
 """An event's attributes are the sixth level. Python writes and Postgres keeps some hundreds."""
-DELAY_MILLISECONDS_MAX = 24 * 60 * 60 * 1_000
-"""Ours are delayed by minutes; what is delayed waits in the memory of a worker."""
+DELAY_MILLISECONDS_MAX = 30 * 24 * 60 * 60 * 1_000
+"""Ours are delayed by minutes, and by days where a backfill may do little; what is delayed waits in
+the memory of a worker."""
 RETRIES_COUNTED_MAX = 1_000_000
 
 
@@ -96,7 +97,7 @@ def _read(body: bytes) -> _Fields:
         data = json.loads(body.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise MalformedMessage(f"is no JSON that can be read: {error}") from None
-    if is_deep(data):
+    if _is_deep(data):
         raise MalformedMessage(f"is nested more than {DEPTH_MAX} deep")
     try:
         fields = msgspec.convert(data, _Fields)
@@ -107,7 +108,7 @@ def _read(body: bytes) -> _Fields:
     return fields
 
 
-def is_deep(data: object) -> bool:
+def _is_deep(data: object) -> bool:
     """Tell whether lists and objects are nested more than DEPTH_MAX deep."""
     layer: list[Any] = [[data]]
     for _ in range(DEPTH_MAX + 1):
@@ -129,6 +130,6 @@ def _our_options(options: Mapping[str, Any], now_milliseconds: int) -> dict[str,
         ours["retries"] = min(max(retries, 0), RETRIES_COUNTED_MAX)
     if type(eta) is int:
         if eta > now_milliseconds + DELAY_MILLISECONDS_MAX:
-            raise MalformedMessage("its eta is more than a day ahead; events are never delayed")
+            raise MalformedMessage("its eta is more than 30 days ahead")
         ours["eta"] = max(eta, 0)
     return ours

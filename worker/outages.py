@@ -8,11 +8,10 @@ from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from models.program import ProgramError
 from models.rulebooks import NoProgram
+from models.warehouse.engine import DISTRUSTED
 from streakline.addresses import without_password
 from streakline.errors import StreaklineError
 
-DISTRUSTED = "certificate verify failed"
-"""What OpenSSL says, whoever asks it."""
 CONNECTION_STATES = ("08", "57P")
 """Classes of SQLSTATE: connection exceptions, and a server that shuts down or starts up."""
 

@@ -44,7 +44,7 @@ INSERT_SETTINGS = {
 EMBEDDED = "chdb://"
 ENCRYPTED = ("https://", "clickhouses://")
 DISTRUSTED = "certificate verify failed"
-"""What OpenSSL says."""
+"""What OpenSSL says, whoever asks it."""
 LOCK = "status"
 """The file in its folder on which ClickHouse holds a lock, and in which it writes its process."""
 ASK_SECONDS_MAX = 60

@@ -3,9 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 UNPINNED := build/unpinned.in
+AUDIT := pip-audit==2.10.1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test lint bench chaos docs lock clean
+.PHONY: help install demo up test lint bench chaos docs lock audit clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -53,6 +54,13 @@ lock: install ## requirements.lock anew from both pyproject.toml files
 	wanted = root["project"]["dependencies"] + client["project"]["dependencies"] + root["dependency-groups"]["dev"] + ["pip"]; \
 	print("\n".join(line for line in wanted if not line.startswith("streakline==")))' > $(UNPINNED)
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url -o requirements.lock $(UNPINNED)
+
+# In an environment of its own: the tool's dependencies are none of ours. A package that the service
+# does not know, or a service that cannot be reached, is a failure.
+audit: ## what is published about vulnerabilities of what is locked; needs the network
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/python -m pip install --quiet --disable-pip-version-check $(AUDIT)
+	build/audit/bin/pip-audit --strict --require-hashes --disable-pip -r requirements.lock
 
 clean: ## away with what was built, and with the embedded servers' data
 	rm -rf .venv .streakline .cache build dist site

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -125,7 +126,7 @@ def require_postgres(url: str) -> None:
     try:
         psycopg.connect(dsn, connect_timeout=2).close()
     except psycopg.OperationalError as error:
-        _lacks(f"no PostgreSQL at {make_url(url)}: {error}")
+        lacks(f"no PostgreSQL at {make_url(url)}: {error}")
 
 
 def require_redis(url: str) -> None:
@@ -134,7 +135,7 @@ def require_redis(url: str) -> None:
         with Redis.from_url(url, socket_timeout=2, retry=None) as client:
             client.ping()
     except RedisError as error:
-        _lacks(f"no Redis at {RUNNING_REDIS_URL}: {error}")
+        lacks(f"no Redis at {RUNNING_REDIS_URL}: {error}")
 
 
 def require_rabbitmq(url: str) -> None:
@@ -143,10 +144,11 @@ def require_rabbitmq(url: str) -> None:
     try:
         socket.create_connection((parts.hostname or "", parts.port or 5672), timeout=2).close()
     except OSError as error:
-        _lacks(f"no RabbitMQ at {parts.hostname}:{parts.port}: {error}")
+        lacks(f"no RabbitMQ at {parts.hostname}:{parts.port}: {error}")
 
 
-def _lacks(what: str) -> None:
+def lacks(what: str) -> NoReturn:
+    """Skip the test, or fail it in CI, for want of a server."""
     if os.environ.get("STREAKLINE_TEST_REQUIRE_SERVERS") == "1":
         pytest.fail(f"{what} (STREAKLINE_TEST_REQUIRE_SERVERS=1)")
     pytest.skip(what)

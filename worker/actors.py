@@ -11,9 +11,12 @@ from sqlalchemy import Engine
 
 from jobs.apply_events import Item, Kind, Received, apply_all, apply_free, decode
 from models.rulebooks import Rulebooks
+from models.rules.acceptance import OCCURRED_AT_MIN
 from models.statements.ticks import claim_slot
 from streakline.contract import (
+    AHEAD_MAX,
     APPLY_EVENTS_ACTOR,
+    EVENTS_PER_MESSAGE_MAX,
     EVENTS_QUEUE,
     IDENTIFY_USERS_ACTOR,
     read_instant,
@@ -114,6 +117,10 @@ def _combine(
 def _decode(kind: Kind, items: Any, received_at: datetime, *, imported: bool) -> list[Item]:
     if not isinstance(items, list):
         raise MalformedMessage(f"carries {type(items).__name__} instead of a list")
+    if len(items) > EVENTS_PER_MESSAGE_MAX:
+        raise MalformedMessage(
+            f"carries {len(items)} events; at most {EVENTS_PER_MESSAGE_MAX} are allowed"
+        )
     return decode(
         Received(kind=kind, raw=item, received_at=received_at, imported=imported is True)
         for item in items
@@ -121,15 +128,23 @@ def _decode(kind: Kind, items: Any, received_at: datetime, *, imported: bool) ->
 
 
 def _read_received_at(text: Any) -> datetime:
+    instant = _read_instant("received_at", text)
+    # What it dates would be dated so for ever.
+    if not OCCURRED_AT_MIN <= instant <= utc_now() + AHEAD_MAX:
+        raise MalformedMessage(f"received_at: {text} is no time at which a client can have sent it")
+    return instant
+
+
+def _read_instant(name: str, text: Any) -> datetime:
     try:
-        return read_instant("received_at", text)
+        return read_instant(name, text)
     except InvalidEvent as error:
         raise MalformedMessage(str(error)) from None
 
 
 def _answer(tick: Tick, engine: Engine, sweep: Sweep) -> Callable[[str], None]:
     def answer(slot: str) -> None:
-        instant = datetime.fromisoformat(slot)
+        instant = _read_instant("slot", slot)
         if tick.is_stale(instant, utc_now()):
             return
         with engine.begin() as connection:
@@ -143,7 +158,8 @@ def _answer(tick: Tick, engine: Engine, sweep: Sweep) -> Callable[[str], None]:
 
 def _help(sweep: Sweep) -> Callable[[str], None]:
     def help_sweep(called_at: str) -> None:
-        if (utc_now() - datetime.fromisoformat(called_at)).total_seconds() < CALL_SECONDS_MAX:
+        called = _read_instant("called_at", called_at)
+        if (utc_now() - called).total_seconds() < CALL_SECONDS_MAX:
             _measured(HELP_SWEEP, sweep)
 
     return help_sweep

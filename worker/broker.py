@@ -13,13 +13,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import structlog
 from dramatiq import Broker, Consumer, MessageProxy, Middleware
 from dramatiq.brokers.redis import RedisBroker, _RedisConsumer
+from dramatiq.common import compute_backoff
 from dramatiq.errors import ConnectionClosed
 from redis import RedisError
 
 from streakline.addresses import is_redis
 from streakline.redis_connection import open_redis
+from worker.envelopes import open_envelope, read_id
+from worker.retries import MalformedMessage, RetryOrKeep
 
 HEARTBEAT_TIMEOUT_MILLISECONDS = 30_000
 """A worker that was silent for so long is dead, and its messages go back on the queue."""
@@ -38,14 +42,18 @@ ROOM_POLL_SECONDS = 0.001
 ALWAYS = 1_000_000
 """Dramatiq counts the chance of maintenance in millionths."""
 
+log = structlog.get_logger(__name__)
+
 
 def open_broker(url: str, namespace: str, middleware: Sequence[Middleware] = ()) -> Broker:
     """Return the broker at a URL of Redis or RabbitMQ; it connects when first used."""
     if is_redis(url):
         return open_redis_broker(url, namespace, middleware)
-    from streakline.rabbitmq_transport import open_rabbitmq  # needs pika, which Redis does not
+    # These need pika, which Redis does not.
+    from streakline.rabbitmq_transport import open_rabbitmq
+    from worker.judging import JudgingBroker
 
-    return open_rabbitmq(url, middleware)
+    return open_rabbitmq(url, middleware, JudgingBroker)
 
 
 def open_redis_broker(
@@ -72,6 +80,25 @@ end
 """
 
 
+# As Dramatiq does it, but each message comes with the id under which it lies.
+_FETCH = """
+local found = {}
+for _ = 1, ARGV[1] do
+    local message_id = redis.call("lpop", KEYS[1])
+    if not message_id then
+        break
+    end
+    local message = redis.call("hget", KEYS[2], message_id)
+    if message then
+        redis.call("sadd", KEYS[3], message_id)
+        table.insert(found, {message_id, message})
+    end
+end
+redis.call("zadd", KEYS[4], ARGV[2], ARGV[3])
+return found
+"""
+
+
 class GatheringBroker(RedisBroker):
     """Dramatiq's, with consumers of our own.
 
@@ -87,7 +114,8 @@ class GatheringBroker(RedisBroker):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)  # type: ignore[no-untyped-call] # its __init__ has no types
         self._acknowledge = self.client.register_script(_ACKNOWLEDGE)
-        self._done: dict[str, deque[str]] = defaultdict(deque)
+        self._fetch = self.client.register_script(_FETCH)
+        self._done: dict[str, deque[str | bytes]] = defaultdict(deque)
         self.begun: dict[str, Callable[[], int]] = {}
         self.handed: dict[str, set[str]] = defaultdict(set)
         """The ids in Redis of the messages that threads have, by queue."""
@@ -107,12 +135,25 @@ class GatheringBroker(RedisBroker):
         To be called by the thread that consumes the queue, with nothing fetched in its hands.
         """
         self.acknowledge(queue_name)
-        held = {_text(one) for one in self.client.smembers(self._held(queue_name))}
+        held: set[bytes] = self.client.smembers(self._held(queue_name))  # type: ignore[assignment] # of bytes, unless asked otherwise
         # In this order: a message that is done is among the done before it is not handed any more.
-        for message_id in held - self.handed[queue_name] - set(self._done[queue_name]):
-            self.do_requeue(queue_name, message_id)
+        handed = set(self.handed[queue_name])
+        kept = handed.union(map(_text, list(self._done[queue_name])))
+        for message_id in held:
+            if _text(message_id) not in kept:
+                self.do_requeue(queue_name, message_id)
 
-    def done(self, queue_name: str, message_id: str) -> None:
+    def fetch(self, queue_name: str, messages_max: int) -> list[tuple[bytes, bytes]]:
+        """Take messages from a queue, each with its id. Raises what redis-py raises."""
+        name = f"{self.namespace}:{queue_name}"
+        heartbeats = f"{self.namespace}:__heartbeats__"
+        found: list[tuple[bytes, bytes]] = self._fetch(
+            keys=[name, f"{name}.msgs", self._held(queue_name), heartbeats],
+            args=[messages_max, time.time_ns() // 1_000_000, self.broker_id],
+        )
+        return found
+
+    def done(self, queue_name: str, message_id: str | bytes) -> None:
         """Take a message that is done, to acknowledge it with the next ones."""
         self._done[queue_name].append(message_id)
 
@@ -179,12 +220,48 @@ class _GatheringConsumer(_RedisConsumer):
         if not self.message_cache:
             self._acknowledge()
             self._wait_for_room()
+            self._fetch()
+        if not self.message_cache:
+            self.misses, pause = compute_backoff(self.misses, max_backoff=self.timeout)
+            time.sleep(pause / 1000)
+            return None
+        self.misses = 0
+        return self._open(*self.message_cache.pop(0))
+
+    def _fetch(self) -> None:
+        room = self.prefetch - self.outstanding_message_count
+        if room <= 0:
+            return
         with _closing():
-            message: MessageProxy | None = super().__next__()  # type: ignore[no-untyped-call]
-        if message is not None:
-            self.broker.handed[self.queue_name].add(message.options["redis_message_id"])
-            self._hold_few_events(message)
-        return message
+            self.message_cache = self.broker.fetch(self.queue_name, room)
+
+    def _open(self, held_id: bytes, body: bytes) -> MessageProxy | None:
+        """Return the message, or None where it is none and was set aside."""
+        now_milliseconds = time.time_ns() // 1_000_000
+        try:
+            message_id = read_id(held_id)
+            message = open_envelope(body, self.broker.actors, self.queue_name, now_milliseconds)
+        except MalformedMessage as error:
+            self._set_aside(held_id, body, error)
+            return None
+        # What it says of itself does not count: this is where it lies.
+        message.options["redis_message_id"] = message_id
+        self.queued_message_ids.add(message.message_id)
+        self.broker.handed[self.queue_name].add(message_id)
+        proxy = MessageProxy(message)
+        self._hold_few_events(proxy)
+        return proxy
+
+    def _set_aside(self, held_id: bytes, body: bytes, error: MalformedMessage) -> None:
+        try:
+            RetryOrKeep.of(self.broker).set_aside(self.queue_name, body, error)
+        except Exception:
+            # Rejected, it stays in the broker for `recovery` to find.
+            log.exception("message_rejected", queue=self.queue_name)
+            with _closing():
+                self.broker.do_nack(self.queue_name, held_id)
+        else:
+            self.broker.done(self.queue_name, held_id)
 
     def _hold_few_events(self, message: MessageProxy) -> None:
         """Hold few messages of many events: what one worker holds, others overtake.
@@ -192,8 +269,9 @@ class _GatheringConsumer(_RedisConsumer):
         A user's events that come in order are folded on; of those that were overtaken each asks for
         a look at the past.
         """
-        events = len(message.kwargs.get("events", ())) or 1
-        fitting = max(MESSAGES_HELD_MIN, EVENTS_AT_ONCE_MAX // events)
+        events = message.kwargs.get("events")
+        count = len(events) if isinstance(events, list) else 0
+        fitting = max(MESSAGES_HELD_MIN, EVENTS_AT_ONCE_MAX // max(1, count))
         self.prefetch = min(self._messages_max, fitting)
 
     def close(self) -> None:
@@ -233,4 +311,4 @@ def _closing() -> Iterator[None]:
 
 
 def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+    return value.decode(errors="replace") if isinstance(value, bytes) else value

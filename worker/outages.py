@@ -8,7 +8,7 @@ from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from models.program import ProgramError
 from models.rulebooks import NoProgram
-from models.warehouse.engine import WarehouseFailed, WarehouseUnavailable
+from models.warehouse.engine import DISTRUSTED, WarehouseFailed, WarehouseUnavailable
 from streakline.addresses import without_password
 from streakline.errors import StreaklineError
 
@@ -36,12 +36,24 @@ def reason_of(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, DBAPIError) and is_outage(error):
         reason = without_password(str(error.orig)).strip().splitlines()[0]
-        return f"Postgres cannot be used ({reason}); check STREAKLINE_DATABASE_URL"
+        authority = "?sslmode=verify-full&sslrootcert=FILE"
+        return f"Postgres cannot be used ({reason}); check STREAKLINE_DATABASE_URL" + _trust(
+            reason, authority
+        )
     if isinstance(error, redis.RedisError):
-        return f"Redis does not answer ({error}); check STREAKLINE_REDIS_URL, STREAKLINE_BROKER_URL"
+        return (
+            f"Redis does not answer ({error}); check STREAKLINE_REDIS_URL, STREAKLINE_BROKER_URL"
+        ) + _trust(str(error), "?ssl_ca_certs=FILE")
     if isinstance(error, ProgrammingError) and "does not exist" in str(error.orig):
         return "the database has no tables of ours, or old ones; run: streakline migrate"
     return None
+
+
+def _trust(reason: str, authority: str) -> str:
+    """Return what more there is to do where a server's certificate was not trusted."""
+    if DISTRUSTED not in reason:
+        return ""
+    return f"; {authority} at its end names the file of the authority to trust"
 
 
 def _is_connection_state(state: str | None) -> bool:

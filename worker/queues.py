@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from dramatiq import Broker
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
@@ -81,14 +81,28 @@ def _read_redis(broker: RedisBroker, now: datetime) -> Waiting:
         read += list(_some_messages(broker, key))
     if not read:
         return Waiting(messages=messages, events=messages, oldest_seconds=0.0)
-    decoded = [json.loads(data) for data in read]
-    events = sum(len(message["kwargs"].get("events", ())) or 1 for message in decoded)
-    oldest = min(message["message_timestamp"] for message in decoded) / 1000
+    looked_at = [_look_at(data) for data in read]
+    events = sum(count for count, _ in looked_at)
+    oldest = min((sent for _, sent in looked_at if sent is not None), default=now)
     return Waiting(
         messages=messages,
         events=round(events * messages / len(read)),
-        oldest_seconds=max(0.0, now.timestamp() - oldest),
+        oldest_seconds=max(0.0, (now - oldest).total_seconds()),
     )
+
+
+def _look_at(body: bytes) -> tuple[int, datetime | None]:
+    """Return how many events a message has and when it was sent.
+
+    What a worker has not yet looked at may be no message at all: it counts as one event.
+    """
+    try:
+        message = json.loads(body)
+        events = message["kwargs"].get("events", ())
+        sent = datetime.fromtimestamp(message["message_timestamp"] / 1000, UTC)
+        return len(events) or 1, sent
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError):
+        return 1, None
 
 
 def _keys(broker: RedisBroker, queue: str) -> tuple[str, str]:

@@ -8,18 +8,24 @@ is on the queue, or it is in Postgres as dead, or, where neither can be reached,
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
 import structlog
 from dramatiq import Broker, Message, MessageProxy, Middleware
 from sqlalchemy import Engine
 
-from models.statements.messages import DeadMessage, add_dead_message
+from models.statements.messages import NO_ACTOR, DeadMessage, add_dead_message
 from worker.outages import is_outage
 
 RETRIES_MAX = 8
 """With the delays below a message is tried for about two minutes before it is given up."""
 DELAY_MILLISECONDS_MIN = 1_000
 DELAY_MILLISECONDS_MAX = 60_000
+DOUBLINGS_MAX = 16
+"""Beyond the longest delay; in an outage of days there are thousands of retries."""
 ERROR_CHARACTERS_MAX = 4_000
+BODY_BYTES_MAX = 64 * 1024 * 1024
+"""Of what is too large to be a message, the beginning is kept."""
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +40,26 @@ class RetryOrKeep(Middleware):
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
+    @staticmethod
+    def of(broker: Broker) -> RetryOrKeep:
+        """Return the one that a broker has."""
+        return next(one for one in broker.middleware if isinstance(one, RetryOrKeep))
+
+    def set_aside(self, queue: str, body: bytes, error: MalformedMessage) -> None:
+        """Keep what is no message of ours, as it came. Raises what SQLAlchemy raises."""
+        # Named by its content: whatever it says of itself may be said of another one, too.
+        message_id = blake2b(body, digest_size=16).hexdigest()
+        self._add(
+            DeadMessage(
+                message_id=message_id,
+                queue=queue,
+                actor=NO_ACTOR,
+                body=body[:BODY_BYTES_MAX],
+                error=_shown(error),
+            )
+        )
+        log.error("message_malformed", message_id=message_id, queue=queue, error=_shown(error))
+
     def after_process_message(
         self,
         broker: Broker,
@@ -45,7 +71,7 @@ class RetryOrKeep(Middleware):
         """Settle a message that failed before Dramatiq acknowledges it."""
         if exception is None:
             return
-        retries = int(message.options.get("retries", 0))
+        retries = message.options.get("retries", 0)
         try:
             if self._is_hopeless(exception, retries):
                 self._keep(message, exception)
@@ -62,23 +88,32 @@ class RetryOrKeep(Middleware):
         return retries >= RETRIES_MAX and not is_outage(exception)
 
     def _keep(self, message: MessageProxy, exception: BaseException) -> None:
-        error = f"{type(exception).__name__}: {exception}"[:ERROR_CHARACTERS_MAX]
-        with self._engine.begin() as connection:
-            add_dead_message(
-                connection,
-                DeadMessage(
-                    message_id=message.message_id,
-                    queue=message.queue_name,
-                    actor=message.actor_name,
-                    body=message.encode(),
-                    error=error.replace("\x00", ""),
-                ),
+        error = _shown(exception)
+        self._add(
+            DeadMessage(
+                message_id=message.message_id,
+                queue=message.queue_name,
+                actor=message.actor_name,
+                body=message.encode(),
+                error=error,
             )
+        )
         log.error("message_dead", message_id=message.message_id, error=error)
+
+    def _add(self, message: DeadMessage) -> None:
+        with self._engine.begin() as connection:
+            add_dead_message(connection, message)
+
+
+def _shown(error: BaseException) -> str:
+    """Return an error as a column can hold it."""
+    text = f"{type(error).__name__}: {error}"[:ERROR_CHARACTERS_MAX]
+    return text.replace("\x00", "").encode(errors="backslashreplace").decode()
 
 
 def _retry(broker: Broker, message: MessageProxy, exception: BaseException, retries: int) -> None:
-    delay = min(DELAY_MILLISECONDS_MIN * 2**retries, DELAY_MILLISECONDS_MAX)
+    doubled = DELAY_MILLISECONDS_MIN * 2 ** min(retries, DOUBLINGS_MAX)
+    delay = min(doubled, DELAY_MILLISECONDS_MAX)
     again: Message[object] = message.copy(options={"retries": retries + 1})
     broker.enqueue(again, delay=delay)
     log.warning(

@@ -20,7 +20,7 @@ from pydantic import AfterValidator, Field, Secret, ValidationError
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from streakline.addresses import HOME, place_redis, without_password
+from streakline.addresses import HOME, HOW_TO_WRITE, is_readable, place_redis, without_password
 from streakline.contract import NAMESPACE
 from streakline.errors import StreaklineError
 from worker.embedded import embedded_postgres, embedded_valkey
@@ -45,6 +45,8 @@ def _starts_with(*schemes: str) -> AfterValidator:
     def check(url: SecretUrl) -> SecretUrl:
         if not url.get_secret_value().startswith(tuple(f"{scheme}://" for scheme in schemes)):
             raise PydanticCustomError("scheme", f"must start with {_any_of(schemes)}")
+        if not is_readable(url.get_secret_value()):
+            raise PydanticCustomError("url", f"is not a URL that can be read: {HOW_TO_WRITE}")
         return url
 
     return AfterValidator(check)

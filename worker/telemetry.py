@@ -8,15 +8,28 @@ failed message is left out: it would print the message, which is somebody's data
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from typing import Any
 
 import structlog
 from structlog.types import Processor
 
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 QUIET = ("dramatiq", "apscheduler", "alembic", "pika")
 """Libraries of which only warnings are of interest."""
 SILENT = ("dramatiq.worker.WorkerThread",)
+
+
+def visible(text: str) -> str:
+    """Return a text with what would steer a terminal written out; lines and tabs stay.
+
+    Ids and names are what users chose.
+
+    >>> visible("a\\x1b[2Jb")
+    'a\\\\x1b[2Jb'
+    """
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def configure_logs(log_format: str, **bound: Any) -> None:
@@ -29,7 +42,11 @@ def configure_logs(log_format: str, **bound: Any) -> None:
     renderer: Processor = (
         structlog.processors.JSONRenderer()
         if log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            # Its default shows the values of variables, passwords and people's data among them.
+            exception_formatter=structlog.dev.plain_traceback,
+        )
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -44,6 +61,7 @@ def configure_logs(log_format: str, **bound: Any) -> None:
             foreign_pre_chain=shared,
             processors=[
                 _bind(bound),
+                _on_one_line,
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 *([structlog.processors.format_exc_info] if log_format == "json" else []),
                 renderer,
@@ -55,6 +73,14 @@ def configure_logs(log_format: str, **bound: Any) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     for name in SILENT:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+
+
+def _on_one_line(_logger: Any, _name: str, event: Any) -> Any:
+    """Let no value end its line, or begin what looks like another one."""
+    return {
+        name: visible(value).replace("\n", "\\n") if isinstance(value, str) else value
+        for name, value in event.items()
+    }
 
 
 def _bind(bound: dict[str, Any]) -> Processor:

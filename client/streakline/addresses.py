@@ -14,7 +14,15 @@ HOME = ".streakline"
 BROKER_URL_FILE = "broker-url"
 """The file in that directory in which `streakline up` leaves the URL of its embedded broker."""
 
-_PASSWORD = pattern(r"(://[^/?#@:]*:)[^/?#]*(?=@)|([?&]password=)[^&]*")
+HOW_TO_WRITE = (
+    "in a name or a password write @ as %40, / as %2F, : as %3A, ? as %3F, # as %23, % as %25, "
+    "[ as %5B, ] as %5D and a space as %20"
+)
+"""What to do about a URL that cannot be read."""
+
+_BETWEEN_URLS = pattern(r";(?=\w+://)")
+# Up to the last @ before another URL: a password that was not escaped is one, too.
+_PASSWORD = pattern(r"(://[^/?#@:\s]*:)(?:(?!;\w+://)\S)*(?=@)|([?&\s](?:ssl)?password=)[^&\s]*")
 
 
 def place_redis(broker_url: str | None, redis_url: str | None) -> tuple[str | None, str | None]:
@@ -64,6 +72,17 @@ def is_redis(url: str | None) -> bool:
     return url is not None and urlsplit(url).scheme in {"redis", "rediss", "unix"}
 
 
+def is_readable(url: str) -> bool:
+    """Tell whether every reader of the URL takes the same part of it for the password.
+
+    Where a password holds an unescaped `/` or `@`, errors would show the rest as a host or a port.
+
+    >>> is_readable("redis://app:a%2Fb@host:6379/0"), is_readable("redis://app:a/b@host:6379/0")
+    (True, False)
+    """
+    return not any(map(str.isspace, url)) and all(map(_is_one_readable, _BETWEEN_URLS.split(url)))
+
+
 def without_password(url: str) -> str:
     """Return the URL as errors and logs may show it.
 
@@ -83,3 +102,14 @@ def _next_database(url: str) -> str:
         return f"unix://{parts.netloc}{parts.path}?{urlencode(query)}"
     number = parts.path.strip("/")
     return urlunsplit(parts._replace(path=f"/{int(number or 0) + 1}"))
+
+
+def _is_one_readable(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    is_path = parts.scheme in {"unix", "chdb"}
+    outside = [parts.fragment, "" if is_path else parts.path, "" if parts.username else parts.query]
+    return parts.netloc.count("@") <= 1 and not any("@" in part for part in outside)

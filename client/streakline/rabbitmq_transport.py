@@ -35,12 +35,16 @@ _log = logging.getLogger("streakline")
 _Answer = TypeVar("_Answer")
 
 
-def open_rabbitmq(url: str, middleware: Sequence[Middleware] = ()) -> RabbitmqBroker:
+def open_rabbitmq(
+    url: str,
+    middleware: Sequence[Middleware] = (),
+    broker_class: type[RabbitmqBroker] = RabbitmqBroker,
+) -> RabbitmqBroker:
     """Return the broker as backends and workers both must declare it: same queues, same arguments.
 
     The arguments of the queues are Dramatiq's own; RabbitMQ refuses a queue declared otherwise.
     """
-    return RabbitmqBroker(
+    return broker_class(
         url=";".join(map(_limited, url.split(";"))),
         confirm_delivery=True,
         middleware=list(middleware),

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-from streakline.addresses import is_redis, without_password
+from streakline.addresses import HOW_TO_WRITE, is_readable, is_redis, without_password
 from streakline.contract import Event
 from streakline.errors import AddressError, BrokerUnavailable
 
@@ -52,6 +52,8 @@ def connect(broker_url: str, redis_url: str | None, namespace: str) -> Transport
 
     Raises AddressError where the URL is none that can be used.
     """
+    if not (is_readable(broker_url) and is_readable(redis_url or "")):
+        raise AddressError(f"the broker's address is not a URL that can be read: {HOW_TO_WRITE}")
     try:
         if is_redis(broker_url):
             from streakline.redis_transport import RedisTransport
@@ -61,7 +63,7 @@ def connect(broker_url: str, redis_url: str | None, namespace: str) -> Transport
             from streakline.rabbitmq_transport import RabbitmqTransport
 
             return RabbitmqTransport(broker_url, redis_url, namespace)
-    except ValueError:  # its text may hold a piece of the password
+    except ValueError:  # of an option behind the question mark
         raise AddressError(f"{without_password(broker_url)!r} is not a URL") from None
     except ModuleNotFoundError as error:
         raise AddressError(

@@ -135,13 +135,15 @@ def _is_header(statement: str) -> bool:
 
 
 def _key(statement: str) -> Loc:
-    """Return the path before the equals sign, of which a quoted key may hold others."""
+    """Return the path before the equals sign, of which a quoted key may hold others.
+
+    Nothing where no key stands: a line that is no TOML is handed in as well.
+    """
     parts = statement.split("=")
-    before = next(
-        begin
-        for end in range(1, len(parts) + 1)
-        if _is_whole(begin := "=".join(parts[:end]) + "= true")
-    )
+    begins = ("=".join(parts[:end]) + "= true" for end in range(1, len(parts) + 1))
+    before = next(filter(_is_whole, begins), None)
+    if before is None:
+        return ()
     content: Any = tomllib.loads(before)
     loc: Loc = ()
     while content is not True:

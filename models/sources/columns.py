@@ -19,6 +19,7 @@ from streakline.contract import nearest
 
 EVENT_FIELDS = ("user_id", "metric", "value", "key", "occurred_at")
 USER_FIELDS = ("tz", "email", "name")
+COLUMNS_SHOWN_MAX = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,7 @@ def find_columns(
         if column not in header:
             raise SourceError(
                 f"{source} has no column {column!r} for {field}{nearest(column, header)}; "
-                f"it has {', '.join(header)}"
+                f"it has {_listed(header)}"
             )
     own = {name: name for name in header if _is_field(name, of_users) and name not in wanted}
     left = [name for name in header if name not in own and name not in wanted.values()]
@@ -68,17 +69,23 @@ def find_columns(
         raise SourceError(
             f"{source}: the column {left[0]!r} is no field of an event"
             f"{nearest(left[0], EVENT_FIELDS)}; say which columns are, as in --columns user_id="
-            f"{left[0]}"
+            f"{_listed(left[:1])}"
         )
     found = {**own, **wanted}
     needed = ("user_id",) if of_users else ("user_id", "metric")
     missing = [name for name in needed if name not in found and name not in constants]
     if missing:
         raise SourceError(
-            f"{source} has no column for {missing[0]}; it has {', '.join(header)}: name one with "
+            f"{source} has no column for {missing[0]}; it has {_listed(header)}: name one with "
             f"--columns {missing[0]}=…, or what it is in every row with --constant {missing[0]}=…"
         )
     return Columns(taken=found, constants=constants)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return names as an error can show and Postgres can keep them."""
+    texts = [name if name.isprintable() else repr(name) for name in names[:COLUMNS_SHOWN_MAX]]
+    return ", ".join(texts) + (", …" if len(names) > COLUMNS_SHOWN_MAX else "")
 
 
 def _is_field(name: str, of_users: bool) -> bool:

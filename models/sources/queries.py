@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from models.sources.columns import find_columns, plain_value
 from models.sources.records import Record, SourceError
-from streakline.addresses import without_password
+from streakline.addresses import HOW_TO_WRITE, is_readable, without_password
 
 NAME = "the query"
 """What stands for a file's name."""
@@ -53,6 +53,8 @@ def check_query(
 
 @contextmanager
 def _asked(url: str) -> Iterator[Connection]:
+    if not is_readable(url):
+        raise SourceError(f"the URL of the query's database cannot be read: {HOW_TO_WRITE}")
     try:
         engine = create_engine(url, hide_parameters=True)
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:

@@ -11,6 +11,9 @@ from sqlalchemy.dialects.postgresql import insert
 from models.statements.rows import one_of
 from models.tables import dead_messages
 
+NO_ACTOR = ""
+"""What stands for the actor of what is no message of ours: it cannot be put back on a queue."""
+
 _ADD = insert(dead_messages).on_conflict_do_nothing()
 _COUNT = select(func.count()).select_from(dead_messages)
 _NEXT = (
@@ -52,7 +55,7 @@ def count_dead_messages(connection: Connection) -> int:
 
 
 def count_dead_of(connection: Connection, actors: Collection[str]) -> int:
-    """Return how many messages of some actors are kept, or of all where none is named."""
+    """Return how many messages of some actors are kept, or of all actors where none is named."""
     count: int = connection.execute(_COUNT.where(*_of(actors))).scalar_one()
     return count
 
@@ -80,4 +83,6 @@ def drop_dead_messages(connection: Connection, message_ids: Iterable[str]) -> No
 
 
 def _of(actors: Collection[str]) -> list[ColumnElement[bool]]:
-    return [dead_messages.c.actor.in_(sorted(actors))] if actors else []
+    if actors:
+        return [dead_messages.c.actor.in_(sorted(actors))]
+    return [dead_messages.c.actor != NO_ACTOR]

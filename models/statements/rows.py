@@ -6,6 +6,7 @@ SQLAlchemy compiles it once and Postgres plans it once.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -185,10 +186,22 @@ def last_whole(keys: Sequence[str], rows_max: int) -> str | None:
 def storable_json(raw: object) -> bytes:
     """Return the JSON of what came, or of its repr where Postgres could not store it.
 
-    Not stored: NUL, halves of surrogate pairs, and numbers beyond 64 bits.
+    Not stored: NUL, halves of surrogate pairs, numbers beyond 64 bits and those that are none, and
+    what is nested deeper than it can be written.
     """
     try:
         data = msgspec.json.encode(raw, order="sorted")
+        if b"null" in data:  # it writes NaN and Infinity so
+            json.dumps(raw, allow_nan=False)
     except (TypeError, ValueError, OverflowError, RecursionError):
-        return msgspec.json.encode(ascii(raw))
-    return msgspec.json.encode(ascii(raw)) if b"\\u0000" in data else data
+        return msgspec.json.encode(_repr(raw))
+    return msgspec.json.encode(_repr(raw)) if b"\\u0000" in data else data
+
+
+def _repr(raw: object) -> str:
+    try:
+        return ascii(raw)
+    except RecursionError:
+        return f"a {type(raw).__name__} that is nested too deep to be written"
+    except ValueError:  # Python writes no whole number of more than 4300 digits
+        return f"a {type(raw).__name__} with a number of too many digits to be written"

@@ -44,6 +44,9 @@ INSERT_SETTINGS = {
     "distributed_foreground_insert": 1,
 }
 EMBEDDED = "chdb://"
+ENCRYPTED = ("https://", "clickhouses://")
+DISTRUSTED = "certificate verify failed"
+"""What OpenSSL says, whoever asks it."""
 LOCK = "status"
 """The file in its folder on which ClickHouse holds a lock, and in which it writes its process."""
 ASK_SECONDS_MAX = 60
@@ -177,14 +180,14 @@ def _connect(url: str, options: Mapping[str, Any]) -> Client:
             "connect_timeout": CONNECT_SECONDS_MAX,
             # calls of several threads must not share a session
             "autogenerate_session_id": False,
+            # of a DSN it looks at the port alone, and would send the password in clear text
+            "interface": "https" if url.startswith(ENCRYPTED) else None,
         }
     # Imported by the process that has the warehouse alone: it takes as long as all the rest.
     import clickhouse_connect
 
     with _told():
-        # it knows http and https, and what the other schemes stand for
-        dsn = url.replace("clickhouses://", "https://", 1)
-        return clickhouse_connect.get_client(dsn=dsn, **limits, **options)
+        return clickhouse_connect.get_client(dsn=url, **limits, **options)
 
 
 def _is_taken(folder: Path) -> bool:
@@ -219,6 +222,11 @@ def _told() -> Iterator[None]:
     try:
         yield
     except (ClickHouseError, OSError) as error:
+        if DISTRUSTED in str(error):
+            raise WarehouseUnavailable(
+                "ClickHouse's certificate is signed by an authority that is not known here: at the "
+                f"end of STREAKLINE_CLICKHOUSE_URL ?ca_cert=FILE names one to trust ({error})"
+            ) from error
         # the engine's own errors have numbers; without one it was not reached
         is_told = isinstance(error, Error) and error.code is not None
         kind = WarehouseFailed if is_told else WarehouseUnavailable

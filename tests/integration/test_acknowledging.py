@@ -131,7 +131,7 @@ def test_messages_whose_fetch_was_never_answered_run_while_the_worker_lives(
     """
     worker.send(6)
     [running] = worker.take(1)
-    fetch = worker.broker.do_fetch
+    fetch = worker.broker.fetch
 
     def lose_reply(queue: str, *args: Any) -> Any:
         fetch(queue, *args)
@@ -139,7 +139,7 @@ def test_messages_whose_fetch_was_never_answered_run_while_the_worker_lives(
 
     worker.consumer.message_cache.clear()  # fetched with the first, and gone with the consumer
     with monkeypatch.context() as losing:
-        losing.setitem(worker.broker.__dict__, "do_fetch", lose_reply)
+        losing.setattr(worker.broker, "fetch", lose_reply)
         worker.consumer.prefetch = PREFETCH
         with pytest.raises(ConnectionClosed):
             next(worker.consumer)

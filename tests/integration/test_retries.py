@@ -20,7 +20,7 @@ from models.database import open_engine
 from tests.applying import opened, read_table
 from tests.waiting import wait_until
 from worker import retries
-from worker.broker import open_redis_broker
+from worker.broker import GatheringBroker, open_redis_broker
 from worker.recovery import recover_messages
 from worker.retries import MalformedMessage, RetryOrKeep
 
@@ -246,21 +246,18 @@ def test_a_retry_that_waits_in_memory_outlives_a_cut_connection(
     monkeypatch.setattr(retries, "DELAY_MILLISECONDS_MAX", 500)
     runs: list[int] = []
     cuts: list[int] = []
-    command: Any = RedisBroker.__getattr__
+    fetch = GatheringBroker.fetch
 
-    def cut_once_while_it_waits(self: RedisBroker, name: str) -> Callable[..., Any]:
-        dispatch = command(self, name)
+    def cut_once_while_it_waits(
+        self: GatheringBroker, queue: str, messages_max: int
+    ) -> list[tuple[bytes, bytes]]:
         held = f"{namespace}:__acks__.{self.broker_id}.{dq_name(QUEUE)}"
+        if queue == dq_name(QUEUE) and not cuts and self.client.exists(held):
+            cuts.append(1)
+            raise redis.ConnectionError("cut while a retry waits")
+        return fetch(self, queue, messages_max)
 
-        def fetch(queue: str, *args: Any) -> Any:
-            if queue == dq_name(QUEUE) and not cuts and self.client.exists(held):
-                cuts.append(1)
-                raise redis.ConnectionError("cut while a retry waits")
-            return dispatch(queue, *args)
-
-        return fetch if name == "do_fetch" else dispatch
-
-    monkeypatch.setattr(RedisBroker, "__getattr__", cut_once_while_it_waits)
+    monkeypatch.setattr(GatheringBroker, "fetch", cut_once_while_it_waits)
     with opened_broker(valkey_url, namespace, engine) as broker:
         act = declare(broker, failing(runs, RuntimeError("once"), None))
         with working(broker):

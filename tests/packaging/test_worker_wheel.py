@@ -16,6 +16,7 @@ READ_FROM_FILES = {
     "worker/reporting/page.js",
     "worker/mailing/page.html.j2",
     "worker/previewing/page.html.j2",
+    "worker/previewing/page.js",
     "models/emails/builtin/words.toml",
     "models/emails/builtin/streak-reminder.toml",
     "models/rankings.lua",

@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from streakline import AddressError, AsyncClient, Client
-from streakline.addresses import BROKER_URL_FILE, find_broker, place_redis, without_password
+from streakline.addresses import (
+    BROKER_URL_FILE,
+    find_broker,
+    is_readable,
+    place_redis,
+    without_password,
+)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +85,39 @@ def test_an_address_that_is_no_brokers_is_refused_without_its_password(
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "redis://app:sec/ret@h:6379/0",
+        "redis://app:123/ret@h:6379/0",
+        "redis://app:sec#ret@h",
+        "redis://app:sec?ret@h",
+        "redis://app:se@ret@h",
+        "redis://app:se ret@h",
+        "redis://app:se[ret@h",
+        "amqp://app:secret@h;amqp://app:se/ret@i",
+    ],
+)
+def test_a_password_that_is_not_escaped_is_refused_with_what_to_write(url: str) -> None:
+    with pytest.raises(AddressError, match=r"write @ as %40, / as %2F") as caught:
+        Client(url)
+    assert "ret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://app:se%40c%2Fret@h:6379/0?ssl_ca_certs=/a@b.pem",
+        "amqp://a:b@h;amqp://a:b@i",
+        "unix:///run/a@b.sock?db=1",
+        "postgresql+psycopg://postgres@/db?host=%2Frun&port=5432",
+        "redis://[::1]:6379/0",
+    ],
+)
+def test_what_is_escaped_or_stands_elsewhere_can_be_read(url: str) -> None:
+    assert is_readable(url)
+
+
+@pytest.mark.parametrize(
     ("url", "shown"),
     [
         ("redis://:secret@h:6379/0", "redis://:***@h:6379/0"),
@@ -86,6 +125,10 @@ def test_an_address_that_is_no_brokers_is_refused_without_its_password(
         ("unix:///v.sock?db=1&password=secret", "unix:///v.sock?db=1&password=***"),
         ("amqp://a:secret@h;amqp://a:secret@i", "amqp://a:***@h;amqp://a:***@i"),
         ("redis://h:6379/0", "redis://h:6379/0"),
+        ("redis://app:sec/ret@h/1", "redis://app:***@h/1"),
+        ("redis://app:sec;ret@h/1", "redis://app:***@h/1"),
+        ("postgresql://h/db?sslpassword=secret&x=1", "postgresql://h/db?sslpassword=***&x=1"),
+        ("cannot use host=h password=secret port=1", "cannot use host=h password=*** port=1"),
     ],
 )
 def test_an_address_is_shown_without_its_password(url: str, shown: str) -> None:

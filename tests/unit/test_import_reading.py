@@ -11,6 +11,7 @@ import pytest
 
 from models.sources import (
     EventRow,
+    Format,
     Refused,
     SourceError,
     UserLine,
@@ -92,6 +93,13 @@ def test_a_truncated_gzip_gives_what_it_holds_and_says_where_it_breaks_off(tmp_p
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"nowhere\.jsonl cannot be read"):
         list(read_events(tmp_path / "nowhere.jsonl"))
+
+
+def test_a_column_with_characters_that_cannot_be_kept_is_named_by_its_repr(tmp_path: Path) -> None:
+    path = written(tmp_path, b"\x00user_id,metric", b"u,m")
+    with pytest.raises(SourceError) as caught:
+        list(read_events(path, Format.CSV))
+    assert str(caught.value).endswith("as in --columns user_id='\\x00user_id'")
 
 
 def test_users_are_read_with_their_zones_and_a_bad_zone_is_refused(tmp_path: Path) -> None:

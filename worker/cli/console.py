@@ -12,20 +12,29 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 
 from streakline.contract import read_instant
 from streakline.errors import InvalidEvent
 from worker.runtime import Runtime, open_runtime
 from worker.settings import Settings
 from worker.shapes import plain
-from worker.telemetry import configure_logs
+from worker.telemetry import configure_logs, visible
 
 DONE, NO, WRONG_USE = 0, 1, 2
 """Exit codes: done; the answer is no; wrong use or an environment that does not allow it."""
 
-out = Console(markup=False, highlight=False)
+
+class _Console(Console):
+    """Rich's, in which no text steers the terminal: only what we style does."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(visible(text), **options)
+
+
+out = _Console(markup=False, highlight=False)
 """For answers. What they show is data, ids of users among it: no markup is read into it."""
-err = Console(stderr=True, highlight=False)
+err = _Console(stderr=True, highlight=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 

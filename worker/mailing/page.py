@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
 BODY_BYTES_MAX = 10_000
+ALLOW = ("Allow", "GET, HEAD, POST")
 log = structlog.get_logger(__name__)
 
 _HEADERS = [
     ("Content-Type", "text/html; charset=utf-8"),
-    ("Cache-Control", "no-store"),
-    ("Referrer-Policy", "no-referrer"),
     (
         "Content-Security-Policy",
-        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'",
+        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; "
+        "frame-ancestors 'none'",
     ),
 ]
 _PAGE = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
@@ -62,10 +62,10 @@ class UnsubscribePage:
         except BadLink:
             return self._show(start_response, "404 Not Found", "unknown")
         method = environ.get("REQUEST_METHOD", "GET")
-        if method == "GET":
+        if method in {"GET", "HEAD"}:
             return self._show(start_response, "200 OK", "ask")
         if method != "POST":
-            return self._show(start_response, "405 Method Not Allowed", "ask")
+            return self._show(start_response, "405 Method Not Allowed", "ask", ALLOW)
         return self._show(start_response, "200 OK", self._choose(user_id, name, _form(environ)))
 
     def _choose(self, user_id: str, name: str, form: str | None) -> str:
@@ -80,16 +80,19 @@ class UnsubscribePage:
         log.info("email_choice", user_id=user_id, email=name, choice=done)
         return done
 
-    def _show(self, start_response: StartResponse, status: str, what: str) -> list[bytes]:
+    def _show(
+        self, start_response: StartResponse, status: str, what: str, *headers: tuple[str, str]
+    ) -> list[bytes]:
         app = self._program().app
-        start_response(status, list(_HEADERS))  # it adds its own
+        start_response(status, [*_HEADERS, *headers])
         return [_PAGE.render(what=what, app=app.name).encode()]
 
 
 def _form(environ: WSGIEnvironment) -> str | None:
     """Return what the form's button says, None where there is no such field."""
     try:
-        length = min(int(environ.get("CONTENT_LENGTH") or 0), BODY_BYTES_MAX)
+        # Read would take a negative one for all that ever comes.
+        length = max(0, min(int(environ.get("CONTENT_LENGTH") or 0), BODY_BYTES_MAX))
     except ValueError:
         return None
     body: bytes = environ["wsgi.input"].read(length)

@@ -1,7 +1,8 @@
 """All emails in a browser: narrow and wide, light and dark, anew when a file changes.
 
-It listens on 127.0.0.1 alone and shows made-up data. What is wrong with the program or a template
-is shown in place of the emails, and goes when it is put right.
+It listens on 127.0.0.1 alone, answers nobody who calls it by another name (a page elsewhere could
+give one to this address), and shows made-up data. Scripts run in its own page alone. What is wrong
+with the program or a template is shown in place of the emails, and goes when it is put right.
 """
 
 from __future__ import annotations
@@ -28,7 +29,19 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
 HOST = "127.0.0.1"
+NAMES = frozenset({HOST, "localhost"})
+SCRIPT = "/page.js"
+PAGE_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; connect-src 'self'; "
+    "frame-src 'self'; form-action 'self'; base-uri 'none'"
+)
+EMAIL_POLICY = (
+    "default-src 'none'; style-src * 'unsafe-inline'; img-src * data:; font-src * data:; "
+    "sandbox allow-popups"
+)
 DARK_QUERY = "@media (prefers-color-scheme: dark)"
+
+_SCRIPT_FILE = Path(__file__).with_name("page.js")
 
 Load = Callable[[], tuple[Program, Templates]]
 """Reads the program and its templates anew. Raises ProgramError and TemplatesError."""
@@ -38,7 +51,7 @@ Content = tuple[int, str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Previews:
-    """Answers paths: `/`, `/version`, `/NAME.html` and `/NAME.txt`."""
+    """Answers paths: `/`, `/page.js`, `/version`, `/NAME.html` and `/NAME.txt`."""
 
     load: Load
     watched: Callable[[], list[Path]]
@@ -50,6 +63,8 @@ class Previews:
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         if parts.path == "/version":
             return 200, "application/json", json.dumps({"version": self.version()})
+        if parts.path == SCRIPT:
+            return 200, "text/javascript", _SCRIPT_FILE.read_text("utf-8")
         try:
             program, templates = self.load()
             if parts.path == "/":
@@ -102,9 +117,14 @@ def serving_previews(previews: Previews, port: int) -> Iterator[str]:
     """Yield the address at which previews are shown until the end. Raises ListenError."""
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
-        target = f"{environ.get('PATH_INFO', '')}?{environ.get('QUERY_STRING', '')}"
-        status, kind, body = previews.answer(target)
-        headers = [("Content-Type", f"{kind}; charset=utf-8"), ("Cache-Control", "no-store")]
+        path = environ.get("PATH_INFO", "")
+        status, kind, body = 403, "text/plain", f"call it {HOST}\n"
+        if environ.get("HTTP_HOST", "").partition(":")[0] in NAMES:
+            status, kind, body = previews.answer(f"{path}?{environ.get('QUERY_STRING', '')}")
+        headers = [
+            ("Content-Type", f"{kind}; charset=utf-8"),
+            ("Content-Security-Policy", PAGE_POLICY if path == "/" else EMAIL_POLICY),
+        ]
         start_response(f"{status} {HTTPStatus(status).phrase}", headers)
         return [body.encode()]
 

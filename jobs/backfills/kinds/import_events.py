@@ -44,6 +44,7 @@ from models.statements import users as user_statements
 from models.statements.backfills import Backfill
 from models.statements.events import Outcome
 from models.statements.staged import Refusal, StagedRow
+from streakline.addresses import without_password
 
 ROWS_MAX = 2_000
 
@@ -233,8 +234,8 @@ def _find_url(context: Context, database: str) -> str:
     url = context.find_secret(database)
     if not url:
         raise SourceError(
-            f"the variable {database} is not set; it must hold the URL of the query's database, "
-            "here and where the backfills run"
+            f"the variable {without_password(database)} is not set; it must hold the URL of the "
+            "query's database, here and where the backfills run"
         )
     return url
 

@@ -43,9 +43,11 @@ class Tick:
         """Tell whether a message about a slot is so old that later ones must have followed it.
 
         The slot is by the clock of who rang, `now` by that of who answers: were clocks taken to be
-        equal, a worker whose own is a little ahead would answer nothing.
+        equal, a worker whose own is a little ahead would answer nothing. One from further ahead
+        than clocks differ is none of ours, and not to be claimed.
         """
-        return now - slot > STALE_SLOTS * self.every + CLOCKS_APART_MAX
+        late = now - slot
+        return late > STALE_SLOTS * self.every + CLOCKS_APART_MAX or late < -CLOCKS_APART_MAX
 
 
 TICKS = (

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection
@@ -48,15 +49,14 @@ class Changes:
     def __init__(self, kept: Mapping[str, Any]) -> None:
         self._found: dict[str, dict[str, Any]] = deepcopy(dict(kept))
 
-    def add(self, name: str, how: str, count: int = 1, sample: Any = None) -> None:
-        """Count changes of rows of a kind; `sample` is an example of them."""
+    def add(self, name: str, how: str, count: int = 1, *, samples: Iterable[Any] = ()) -> None:
+        """Count changes of rows of a kind; `samples` are some of them."""
         if not count:
             return
         found = self._found.setdefault(name, {})
         found[how] = found.get(how, 0) + count
-        samples = found.setdefault("samples", [])
-        if sample is not None and len(samples) < SAMPLES_MAX:
-            samples.append(sample)
+        kept = found.setdefault("samples", [])
+        kept += islice(samples, SAMPLES_MAX - len(kept))
 
     def as_json(self) -> dict[str, Any]:
         """Return what was counted."""
@@ -82,12 +82,12 @@ class Changes:
             return
         if was is None:
             how = CHANGED if user_id in before.stale else ADDED
-            self.add("users", how, sample={"user_id": user_id})
+            self.add("users", how, samples=[{"user_id": user_id}])
             was = UserState()
             if how is CHANGED:
                 return  # what it was under older definitions is not known any more
         elif was != now:
-            self.add("users", CHANGED, sample={"user_id": user_id})
+            self.add("users", CHANGED, samples=[{"user_id": user_id}])
         for what, values in _figures(now).items():
             old = _figures(was).get(what, {})
             for name, value in values.items():
@@ -98,18 +98,18 @@ class Changes:
                         "before": old.get(name, 0),
                         "after": value,
                     }
-                    self.add(what, CHANGED, sample=_as_texts(sample))
+                    self.add(what, CHANGED, samples=[_as_texts(sample)])
 
     def _compare_rows(self, user_id: str, name: str, before: _Users, after: _Users) -> None:
         was, now = _by_key(name, before.rows[user_id]), _by_key(name, after.rows[user_id])
         for key in now.keys() - was.keys():
-            self.add(name, ADDED, sample={"user_id": user_id, ADDED: now[key]})
+            self.add(name, ADDED, samples=[{"user_id": user_id, ADDED: now[key]}])
         for key in was.keys() - now.keys():
-            self.add(name, REMOVED, sample={"user_id": user_id, REMOVED: was[key]})
+            self.add(name, REMOVED, samples=[{"user_id": user_id, REMOVED: was[key]}])
         for key in now.keys() & was.keys():
             if now[key] != was[key]:
                 sample = {"user_id": user_id, "before": was[key], "after": now[key]}
-                self.add(name, CHANGED, sample=sample)
+                self.add(name, CHANGED, samples=[sample])
 
 
 class _Users:

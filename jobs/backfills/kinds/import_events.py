@@ -45,7 +45,7 @@ from models.statements.backfills import Backfill
 from models.statements.events import Outcome
 from models.statements.staged import Refusal, StagedRow
 
-ROWS_MAX = 2_000
+ROWS_MAX = 5_000
 
 
 @dataclass(slots=True, kw_only=True)

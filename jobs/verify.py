@@ -210,7 +210,7 @@ def _read_boards(connection: Connection, rules: Rules) -> Iterator[tuple[Board, 
     all_time: dict[Board, dict[str, Score]] = {}
     placed: dict[tuple[str, str], Sequence[str]] = {}
     boards = rules.latest.boards
-    for user_id, state in user_statements.stream_states(connection, rules.stamp):
+    for user_id, state in user_statements.stream_scored(connection, rules.stamp):
         attributes = state.told.now()
         for rule in boards:
             segments = rule.segments(attributes, state.suspended)

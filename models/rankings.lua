@@ -16,7 +16,11 @@
 --                                      returns 0. The keys expire after some seconds, 0 for never.
 -- swap(build)                          puts the board that was made anew in place of the other;
 --                                      returns 0 where it is not there, nor was put there before.
--- scores(user, ...)                    -> {reached_at as in members, sort score, ...} or false.
+-- compare(packed, samples)              compares scores, packed as for put and none of them empty,
+--                                      with the board -> {users who stand there, users who do not,
+--                                      users who stand there with another score,
+--                                      user, reached_at as in members or "", sort score, ...}:
+--                                      some who differ, up to so many samples.
 -- standing(user)                       -> {place from 0, member, sort score}, or nothing.
 -- around(user, reach)                  -> {first place, member, sort score, ...}, or nothing.
 
@@ -92,14 +96,29 @@ elseif command == "swap" then
     redis.call("rename", KEYS[4], members)
     redis.call("persist", members)
     return 1
-elseif command == "scores" then
-    local found = {}
-    for at = 2, #ARGV do
-        local reached = redis.call("hget", members, ARGV[at])
-        table.insert(found, reached)
-        table.insert(found, reached and redis.call("zscore", order, reached .. ARGV[at]))
+elseif command == "compare" then
+    local packed, samples_max = cmsgpack.unpack(ARGV[2]), tonumber(ARGV[3])
+    local is_there = redis.call("exists", order) == 1
+    local there, changed, samples = 0, 0, {}
+    for i = 1, #packed, 3 do
+        local user, sort_score = packed[i], false
+        local reached = is_there and redis.call("hget", members, user)
+        if reached then
+            there = there + 1
+            sort_score = redis.call("zscore", order, reached .. user)
+        end
+        local is_same = reached == struct.pack(REACHED, packed[i + 2])
+            and tonumber(sort_score) == packed[i + 1]
+        if reached and not is_same then
+            changed = changed + 1
+        end
+        if not is_same and #samples < 3 * samples_max then
+            table.insert(samples, user)
+            table.insert(samples, reached or "")
+            table.insert(samples, sort_score or "")
+        end
     end
-    return found
+    return { there, #packed / 3 - there, changed, unpack(samples) }
 end
 
 local user = ARGV[2]

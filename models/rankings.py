@@ -13,7 +13,8 @@ one beyond is an error rather than a rounded rank (S44).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -38,6 +39,20 @@ REACHED_BYTES = 5
 _YEAR_ONE = datetime(1, 1, 1, tzinfo=UTC)
 _ONE_SECOND = timedelta(seconds=1)
 _SCRIPT = Path(__file__).with_suffix(".lua").read_text()
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """How users' scores differ from what is on a board.
+
+    `there` counts those who stand on it, `added` those who do not, `changed` those who stand there
+    with another score. `before` has some of the latter two, with what they have there.
+    """
+
+    there: int
+    added: int
+    changed: int
+    before: Mapping[str, Score | None]
 
 
 class Rankings:
@@ -106,22 +121,17 @@ class Rankings:
             done = pipeline.execute()
         return [board for board, is_there in zip(boards, done, strict=True) if not is_there]
 
-    def read_scores(self, wanted: Mapping[Board, Collection[str]]) -> dict[Board, dict[str, Score]]:
-        """Return what some users have on boards, those left out who have no score there."""
+    def compare(
+        self, scores: Mapping[Board, Mapping[str, Score]], *, samples: int
+    ) -> dict[Board, Compared]:
+        """Tell how users' scores differ from what is on boards; `samples` of each are shown."""
         with self._redis.pipeline(transaction=False) as pipeline:
-            for board, user_ids in wanted.items():
-                self._script(keys=self._keys(board), args=["scores", *user_ids], client=pipeline)
+            for board, of_board in scores.items():
+                packed = msgspec.msgpack.encode(_pack(board, of_board))
+                arguments: list[str | bytes | int] = ["compare", packed, samples]
+                self._script(keys=self._keys(board), args=arguments, client=pipeline)
             done = pipeline.execute()
-        return {
-            board: {
-                user_id: _score(board, reached, int(float(sort_score)))
-                for user_id, reached, sort_score in zip(
-                    user_ids, found[::2], found[1::2], strict=True
-                )
-                if reached
-            }
-            for (board, user_ids), found in zip(wanted.items(), done, strict=True)
-        }
+        return {board: _compared(board, found) for board, found in zip(scores, done, strict=True)}
 
     def expire(self, boards: Iterable[Board]) -> None:
         """Let boards vanish after a while: nobody will change them any more, some read them yet."""
@@ -196,24 +206,31 @@ class Rankings:
 
 def _pack(board: Board, scores: Scores) -> list[str | int]:
     packed: list[str | int] = []
+    sign = 1 if board.ascending else -1
     for user_id, score in scores.items():
         if score is None:
             packed += (user_id, "", 0)
         else:
-            sort_score = _sort_score(score.score, board.ascending)
-            packed += (user_id, sort_score, _reached_seconds(score.reached_at))
+            reached_seconds = (score.reached_at - _YEAR_ONE) // _ONE_SECOND
+            packed += (user_id, sign * _units(score.score), reached_seconds)
     return packed
 
 
-def _sort_score(score: Decimal, ascending: bool) -> int:
-    if abs(score) > VALUE_MAX:
+def _units(score: Decimal) -> int:
+    if not -VALUE_MAX <= score <= VALUE_MAX:
         raise ValueError(f"score {score} is beyond {VALUE_MAX}, the largest that ranks exactly")
-    units = int(score.scaleb(VALUE_PLACES_MAX))
-    return units if ascending else -units
+    return int(score.scaleb(VALUE_PLACES_MAX))
 
 
-def _reached_seconds(reached_at: datetime) -> int:
-    return (reached_at - _YEAR_ONE) // _ONE_SECOND
+def _compared(board: Board, found: Sequence[Any]) -> Compared:
+    there, added, changed, *samples = found
+    before = {
+        user_id.decode(): _score(board, reached, int(float(sort_score))) if reached else None
+        for user_id, reached, sort_score in zip(
+            samples[::3], samples[1::3], samples[2::3], strict=True
+        )
+    }
+    return Compared(there, added, changed, before)
 
 
 def _standing(board: Board, place: int, member: bytes, sort_score: int) -> Standing:

@@ -22,7 +22,7 @@ def read_board(
 ) -> Iterator[tuple[str, Score]]:
     """Yield everyone's score on a board, as Postgres holds it, in no order."""
     if rule.runs.period is RunPeriod.ALL:
-        for user_id, state in user_statements.stream_states(connection, rules.stamp):
+        for user_id, state in user_statements.stream_scored(connection, rules.stamp):
             score = score_of(rule, state, ALL)
             placed = rule.segments(state.told.now(), state.suspended)
             if score is not None and board.segment in placed:

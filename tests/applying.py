@@ -175,7 +175,9 @@ def read_states(engine: Engine) -> dict[str, UserState]:
     """Return everyone's state."""
     with engine.connect() as connection:
         stamp = Rulebooks().current(connection).stamp
-        return dict(user_statements.stream_states(connection, stamp))
+        ids = user_statements.read_next_ids(connection, "", 1_000_000)
+        users = user_statements.read_users(connection, ids, stamp)
+    return {one: state for one, state in users.states.items() if one not in users.stale}
 
 
 def read_standings(engine: Engine, board: Board) -> list[Standing]:

@@ -8,9 +8,10 @@ run, which takes the transaction back, and the run then tell the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection
@@ -19,6 +20,8 @@ from models.rules.rulebook import Rules
 from models.rules.state import UserState
 from models.statements import checks
 from models.statements import users as user_statements
+
+Row = tuple[Any, ...]
 
 SAMPLES_MAX = 5
 """Examples that are kept of each kind of change; all are counted."""
@@ -48,15 +51,14 @@ class Changes:
     def __init__(self, kept: Mapping[str, Any]) -> None:
         self._found: dict[str, dict[str, Any]] = deepcopy(dict(kept))
 
-    def add(self, name: str, how: str, count: int = 1, sample: Any = None) -> None:
-        """Count changes of rows of a kind; `sample` is an example of them."""
+    def add(self, name: str, how: str, count: int = 1, *, samples: Iterable[Any] = ()) -> None:
+        """Count changes of rows of a kind; `samples` are some of them."""
         if not count:
             return
         found = self._found.setdefault(name, {})
         found[how] = found.get(how, 0) + count
-        samples = found.setdefault("samples", [])
-        if sample is not None and len(samples) < SAMPLES_MAX:
-            samples.append(sample)
+        kept = found.setdefault("samples", [])
+        kept += islice(samples, SAMPLES_MAX - len(kept))
 
     def as_json(self) -> dict[str, Any]:
         """Return what was counted."""
@@ -82,12 +84,12 @@ class Changes:
             return
         if was is None:
             how = CHANGED if user_id in before.stale else ADDED
-            self.add("users", how, sample={"user_id": user_id})
+            self.add("users", how, samples=[{"user_id": user_id}])
             was = UserState()
             if how is CHANGED:
                 return  # what it was under older definitions is not known any more
         elif was != now:
-            self.add("users", CHANGED, sample={"user_id": user_id})
+            self.add("users", CHANGED, samples=[{"user_id": user_id}])
         for what, values in _figures(now).items():
             old = _figures(was).get(what, {})
             for name, value in values.items():
@@ -98,18 +100,26 @@ class Changes:
                         "before": old.get(name, 0),
                         "after": value,
                     }
-                    self.add(what, CHANGED, sample=_as_texts(sample))
+                    self.add(what, CHANGED, samples=[_as_texts(sample)])
 
     def _compare_rows(self, user_id: str, name: str, before: _Users, after: _Users) -> None:
-        was, now = _by_key(name, before.rows[user_id]), _by_key(name, after.rows[user_id])
+        rows_before, rows_after = before.rows_of(user_id, name), after.rows_of(user_id, name)
+        if not rows_before:
+            # most of an import: nothing need be compared
+            samples = _samples(user_id, ADDED, name, rows_after)
+            self.add(name, ADDED, len(rows_after), samples=samples)
+            return
+        if rows_before == rows_after:
+            return
+        was, now = _by_key(name, rows_before), _by_key(name, rows_after)
         for key in now.keys() - was.keys():
-            self.add(name, ADDED, sample={"user_id": user_id, ADDED: now[key]})
+            self.add(name, ADDED, samples=[{"user_id": user_id, ADDED: now[key]}])
         for key in was.keys() - now.keys():
-            self.add(name, REMOVED, sample={"user_id": user_id, REMOVED: was[key]})
+            self.add(name, REMOVED, samples=[{"user_id": user_id, REMOVED: was[key]}])
         for key in now.keys() & was.keys():
             if now[key] != was[key]:
                 sample = {"user_id": user_id, "before": was[key], "after": now[key]}
-                self.add(name, CHANGED, sample=sample)
+                self.add(name, CHANGED, samples=[sample])
 
 
 class _Users:
@@ -120,13 +130,16 @@ class _Users:
     ) -> None:
         self.states = states
         self.stale = stale
-        self.rows = rows
+        self._rows = rows
+
+    def rows_of(self, user_id: str, name: str) -> Sequence[Row]:
+        return self._rows.get(user_id, {}).get(name, ())
 
 
 def _read(connection: Connection, rules: Rules, user_ids: list[str]) -> _Users:
     users = user_statements.read_users(connection, user_ids, rules.stamp)
     states = {one: state for one, state in users.states.items() if one not in users.stale}
-    return _Users(states, users.stale, checks.read_decided(connection, user_ids))
+    return _Users(states, users.stale, checks.read_decided(connection, users.states))
 
 
 def _figures(state: UserState) -> dict[str, dict[str, Any]]:
@@ -138,9 +151,14 @@ def _figures(state: UserState) -> dict[str, dict[str, Any]]:
     }
 
 
-def _by_key(name: str, rows: Mapping[str, list[tuple[Any, ...]]]) -> dict[Any, dict[str, Any]]:
+def _samples(user_id: str, how: str, name: str, rows: Iterable[Row]) -> Iterator[Mapping[str, Any]]:
+    for row in _by_key(name, rows).values():
+        yield {"user_id": user_id, how: row}
+
+
+def _by_key(name: str, rows: Iterable[Row]) -> dict[Any, dict[str, Any]]:
     found = {}
-    for _, *values in rows.get(name, ()):
+    for _, *values in rows:
         row = dict(zip(_COLUMNS[name], values, strict=True))
         found[tuple(row[key] for key in _KEYS[name])] = _as_texts(row)
     return dict(sorted(found.items(), key=repr))

@@ -12,7 +12,7 @@ from functools import cached_property
 from models.rules.rankings import ALL, Board, Score
 from models.rules.runs import Run, RunPeriod, RunRule
 from models.rules.segments import segments_of
-from models.rules.state import RunScore, UserState
+from models.rules.state import RunScore, ScoredState
 
 EVERYBODY = (ALL,)
 
@@ -108,7 +108,7 @@ def add_value(
             return RunScore(value, at, run.closes_at)
 
 
-def score_of(rule: BoardRule, state: UserState, run: str) -> Score | None:
+def score_of(rule: BoardRule, state: ScoredState, run: str) -> Score | None:
     """Return what the user has in a run that the state holds, None where nothing was scored."""
     if not rule.follows_totals:
         found = state.runs.get(rule.id, {}).get(run)

@@ -108,7 +108,18 @@ class RunScore(NamedTuple):
 
 
 @dataclass(slots=True, kw_only=True)
-class UserState:
+class ScoredState:
+    """The part of a user's state that boards look at: a third of it, for who looks at everyone."""
+
+    told: Timelines = field(default_factory=Timelines)
+    suspended: bool = False
+    totals: dict[str, Total] = field(default_factory=dict)
+    points: dict[str, PointsState] = field(default_factory=dict)
+    runs: dict[str, dict[str, RunScore]] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class UserState(ScoredState):
     """A user's state, by the names that the program gives.
 
     `as_of` is the position of the latest fact in it, or of what time has caused since. `periods`
@@ -124,15 +135,10 @@ class UserState:
     signed_up_on: date | None = None
     signed_up_version: int = 0
     version: int = 0
-    told: Timelines = field(default_factory=Timelines)
-    suspended: bool = False
-    totals: dict[str, Total] = field(default_factory=dict)
     periods: dict[str, dict[date, dict[str, PeriodTotal]]] = field(default_factory=dict)
     streaks: dict[str, StreakState] = field(default_factory=dict)
-    points: dict[str, PointsState] = field(default_factory=dict)
     achievements: dict[str, datetime] = field(default_factory=dict)
     counters: dict[str, Decimal] = field(default_factory=dict)
-    runs: dict[str, dict[str, RunScore]] = field(default_factory=dict)
     facts: int = 0
     decided_at: datetime | None = None
     decided: int = 0

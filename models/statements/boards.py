@@ -70,6 +70,7 @@ _SCORES_OF_USERS = (
     .join(run_scores, run_scores.c.run_id == runs.c.run_id)
     .where(one_of(run_scores.c.user_id, "user_ids"))
 )
+_OPEN_SCORES_OF_USERS = _SCORES_OF_USERS.where(runs.c.finalized_at.is_(None))
 _LOCK_PROJECTING = select(func.pg_advisory_xact_lock(ADVISORY_CLASS, PROJECTING))
 _TRY_LOCK_PROJECTING = select(func.pg_try_advisory_xact_lock(ADVISORY_CLASS, PROJECTING))
 
@@ -229,11 +230,14 @@ def read_scores_of(
     connection: Connection, user_ids: Iterable[str]
 ) -> dict[str, dict[RunName, Score]]:
     """Return all scores of some users in runs that close."""
-    found: dict[str, dict[RunName, Score]] = {}
-    for row in connection.execute(_SCORES_OF_USERS, {"user_ids": sorted(user_ids)}):
-        name = (row.leaderboard, row.since, row.run)
-        found.setdefault(row.user_id, {})[name] = Score(row.score, row.reached_at)
-    return found
+    return _by_user(connection.execute(_SCORES_OF_USERS, {"user_ids": sorted(user_ids)}))
+
+
+def read_open_scores_of(
+    connection: Connection, user_ids: Iterable[str]
+) -> dict[str, dict[RunName, Score]]:
+    """Return scores of some users in runs whose record is not written."""
+    return _by_user(connection.execute(_OPEN_SCORES_OF_USERS, {"user_ids": sorted(user_ids)}))
 
 
 def lock_projecting(connection: Connection) -> None:
@@ -354,6 +358,14 @@ def read_oldest_touch(connection: Connection) -> datetime | None:
 
 def _board(row: Any) -> Board:
     return Board(row.leaderboard, row.run, row.segment, row.since, row.ascending)
+
+
+def _by_user(rows: Iterable[Any]) -> dict[str, dict[RunName, Score]]:
+    found: dict[str, dict[RunName, Score]] = {}
+    for row in rows:
+        name = (row.leaderboard, row.since, row.run)
+        found.setdefault(row.user_id, {})[name] = Score(row.score, row.reached_at)
+    return found
 
 
 def _opened(opens_at: datetime, closes_at: datetime, final_at: datetime, now: datetime) -> Ends:

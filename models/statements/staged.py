@@ -29,17 +29,17 @@ _ADD_REFUSALS = insert_given(backfill_refusals, *_REFUSAL_COLUMNS).on_conflict_d
 _of: BindParameter[Any] = bindparam("of_id")
 _after = backfill_rows.c.user_id > bindparam("after")
 _mine = backfill_rows.c.backfill_id == _of
-_LAST_USERS = (
-    select(backfill_rows.c.user_id)
-    .where(_mine, _after)
+_COLUMNS = select(*[backfill_rows.c[name] for name in _ROW_COLUMNS[1:]])
+_NEXT = (
+    _COLUMNS.where(_mine, _after)
     .order_by(backfill_rows.c.user_id, backfill_rows.c.number)
     .limit(bindparam("limit"))
 )
-_ROWS = (
-    select(backfill_rows)
-    .where(_mine, _after, backfill_rows.c.user_id <= bindparam("until"))
-    .order_by(backfill_rows.c.user_id, backfill_rows.c.number)
-)
+_REST = _COLUMNS.where(
+    _mine,
+    backfill_rows.c.user_id == bindparam("of_user"),
+    backfill_rows.c.number > bindparam("number"),
+).order_by(backfill_rows.c.number)
 _COUNT_REFUSALS = (
     select(func.count())
     .select_from(backfill_refusals)
@@ -108,21 +108,21 @@ def read_rows(
 ) -> list[StagedRow]:
     """Return the rows of the next users, about so many: all of a user, or none."""
     asked = {"of_id": backfill_id, "after": after, "limit": rows_max}
-    users = connection.execute(_LAST_USERS, asked).scalars().all()
-    until = last_whole(users, rows_max)
-    if until is None:
-        return []
-    rows = connection.execute(_ROWS, {"of_id": backfill_id, "after": after, "until": until})
+    rows = _staged(connection.execute(_NEXT, asked))
+    until = last_whole([row.user_id for row in rows], rows_max)
+    whole = [row for row in rows if row.user_id == until or row.user_id != rows[-1].user_id]
+    if len(whole) < rows_max:
+        return whole
+    rest = {"of_id": backfill_id, "of_user": until, "number": whole[-1].number}
+    return whole + _staged(connection.execute(_REST, rest))
+
+
+def _staged(rows: Iterable[Any]) -> list[StagedRow]:
     return [
         StagedRow(
-            user_id=row.user_id,
-            number=row.number,
-            is_event=row.is_event,
-            file=row.file,
-            line=row.line,
-            body=row.body,
+            user_id=user_id, number=number, is_event=is_event, file=file, line=line, body=body
         )
-        for row in rows
+        for user_id, number, is_event, file, line, body in rows
     ]
 
 

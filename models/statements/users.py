@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from models.rules.due_mail import due_hint
 from models.rules.rulebook import Rules
-from models.rules.state import UserState
+from models.rules.state import ScoredState, UserState
 from models.statements.rows import JsonText, arrays, given, insert_given, one_of
 from models.tables import ID, INSTANT, achievements, user_fields, users
 
@@ -56,10 +56,16 @@ _LOCK_MAIL_USERS = (
     .limit(bindparam("limit"))
     .with_for_update(of=users, skip_locked=True)
 )
-_EVERYONE = _ROWS.execution_options(yield_per=STREAMED_ROWS)
+_SCORED = select(users.c.user_id, users.c.stamp, users.c.state)
+_EVERYONE = _SCORED.execution_options(yield_per=STREAMED_ROWS)
 _NEXT_IDS = (
     select(users.c.user_id)
     .where(users.c.user_id > bindparam("after"))
+    .order_by(users.c.user_id)
+    .limit(bindparam("limit"))
+)
+_NEXT_SCORED = (
+    _SCORED.where(users.c.user_id > bindparam("after"))
     .order_by(users.c.user_id)
     .limit(bindparam("limit"))
 )
@@ -112,6 +118,7 @@ _LATEST_NUMBER = select(func.max(users.c.number))
 
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(UserState)
+_SCORED_DECODER = msgspec.json.Decoder(ScoredState)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -220,17 +227,28 @@ def read_users(connection: Connection, user_ids: Iterable[str], stamp: str) -> U
     return _users(connection.execute(_STATES, {"user_ids": list(user_ids)}).all(), stamp)
 
 
-def stream_states(connection: Connection, stamp: str) -> Iterator[tuple[str, UserState]]:
+def stream_scored(connection: Connection, stamp: str) -> Iterator[tuple[str, ScoredState]]:
     """Yield everyone's state, in no order, but those that are to be folded anew first."""
     for row in connection.execute(_EVERYONE):
         if row.stamp == stamp:
-            yield row.user_id, _DECODER.decode(row.state)
+            yield row.user_id, _SCORED_DECODER.decode(row.state)
 
 
 def read_next_ids(connection: Connection, after: str, limit: int) -> list[str]:
     """Return the ids of users in order, those that follow another."""
     rows = connection.execute(_NEXT_IDS, {"after": after, "limit": limit})
     return list(rows.scalars())
+
+
+def read_next_scored(
+    connection: Connection, after: str, limit: int, stamp: str
+) -> dict[str, ScoredState | None]:
+    """Return users in order of their ids, those after another; None who is to be folded anew."""
+    rows = connection.execute(_NEXT_SCORED, {"after": after, "limit": limit}).all()
+    return {
+        user_id: _SCORED_DECODER.decode(state) if of_user == stamp else None
+        for user_id, of_user, state in rows
+    }
 
 
 def find_ids(connection: Connection, user_ids: Iterable[str]) -> list[str]:

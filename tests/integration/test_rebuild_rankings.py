@@ -20,7 +20,7 @@ from jobs.project_rankings import project_rankings
 from jobs.verify import Verified, verify_boards
 from jobs.watch_rankings import watch_rankings
 from models import tables
-from models.rules.rankings import Board
+from models.rules.rankings import Board, Score
 from models.statements.backfills import State
 from tests.applying import (
     NOW,
@@ -284,8 +284,10 @@ def move_to_france(live: Live, number: int) -> None:
     put_users(live.engine, [told], now=NOW + timedelta(seconds=1))
 
 
-def read_score(live: Live, board: Board, user_id: str) -> Any:
-    return live.context.rankings.read_scores({board: [user_id]})[board][user_id]
+def read_score(live: Live, board: Board, user_id: str) -> Score:
+    standing = live.context.rankings.standing(board, user_id)
+    assert standing is not None
+    return Score(standing.score, standing.reached_at)
 
 
 def test_some_leaderboards_alone(live: Live) -> None:

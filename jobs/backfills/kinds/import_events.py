@@ -46,7 +46,7 @@ from models.statements.events import Outcome
 from models.statements.staged import Refusal, StagedRow
 from streakline.addresses import without_password
 
-ROWS_MAX = 2_000
+ROWS_MAX = 5_000
 
 
 @dataclass(slots=True, kw_only=True)

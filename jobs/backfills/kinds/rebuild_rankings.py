@@ -10,26 +10,27 @@ Where Redis loses the build, on the way or at the end, it is begun again under a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import Connection
 
-from jobs.backfills.changes import ADDED, CHANGED, REMOVED, Changes
+from jobs.backfills.changes import ADDED, CHANGED, REMOVED, SAMPLES_MAX, Changes
 from jobs.backfills.kind import Chunk, Context, NotPossible, Work, only
 from models.rankings import Rankings
 from models.rules.boards import BoardRule, score_of
 from models.rules.rankings import ALL, Board, Score
 from models.rules.rulebook import Rules
 from models.rules.runs import RunPeriod
+from models.rules.state import ScoredState
 from models.statements import backfills as backfill_statements
 from models.statements import boards as statements
 from models.statements import users as user_statements
 from models.statements.backfills import Backfill
 
-ROWS_MAX = 1_000
+ROWS_MAX = 5_000
 
-BoardScores = dict[Board, dict[str, Score | None]]
+BoardScores = dict[Board, dict[str, Score]]
 
 
 class RebuildRankings:
@@ -69,19 +70,19 @@ class RebuildRankings:
         build = work.cursor.get("build", f"{work.backfill.backfill_id}-0")
         if work.cursor.get("is_filled"):
             return _swap(work, build)
-        user_ids = user_statements.read_next_ids(
-            work.connection, work.cursor.get("after", ""), work.rows_max
-        )
         rules = work.context.rulebooks.current(work.connection)
-        scores = _read_scores(work.connection, rules, user_ids, _names(work, rules))
+        users = user_statements.read_next_scored(
+            work.connection, work.cursor.get("after", ""), work.rows_max, rules.stamp
+        )
+        scores = _read_scores(work.connection, rules, users, _names(work, rules))
         found = dict(work.cursor.get("found", {}))
         _compare(work.context.rankings, scores, work.changes, found)
         if not work.backfill.dry_run and not _put(work, build, scores):
             return _begin_again(work, build)
         cursor = {"build": build, "found": found}
-        if len(user_ids) < work.rows_max:
-            return Chunk(rows=len(user_ids), cursor=cursor | {"is_filled": True})
-        return Chunk(rows=len(user_ids), cursor=cursor | {"after": user_ids[-1]})
+        if len(users) < work.rows_max:
+            return Chunk(rows=len(users), cursor=cursor | {"is_filled": True})
+        return Chunk(rows=len(users), cursor=cursor | {"after": list(users)[-1]})
 
     def forget(self, connection: Connection, backfill: Backfill) -> None:
         """Give the build up, where it is not in place; its keys expire."""
@@ -96,44 +97,44 @@ def _names(work: Work, rules: Rules) -> set[str]:
 
 
 def _read_scores(
-    connection: Connection, rules: Rules, user_ids: Sequence[str], names: Collection[str]
+    connection: Connection,
+    rules: Rules,
+    users: Mapping[str, ScoredState | None],
+    names: Collection[str],
 ) -> BoardScores:
     """Return what users have on the boards that are kept up, as Postgres holds it now."""
-    users = user_statements.read_users(connection, user_ids, rules.stamp)
     # Who is to be folded anew first touches all boards then.
-    current = {one: state for one, state in users.states.items() if one not in users.stale}
-    in_runs = statements.read_scores_of(connection, current) if current else {}
-    final = statements.find_finalized(
-        connection, {name for found in in_runs.values() for name in found}
-    )
+    current = {user_id: state for user_id, state in users.items() if state is not None}
+    wanted = [rule for rule in rules.latest.boards if rule.name in names]
+    is_any_in_runs = any(rule.runs.period is not RunPeriod.ALL for rule in wanted)
+    in_runs = statements.read_open_scores_of(connection, current) if is_any_in_runs else {}
+    told = {user_id: state.told.now() for user_id, state in current.items()}
     scores: BoardScores = {}
-    for user_id, state in current.items():
-        told = state.told.now()
-        for rule in rules.latest.boards:
-            if rule.name not in names:
-                continue
-            found = (
-                {ALL: score_of(rule, state, ALL)}
-                if rule.runs.period is RunPeriod.ALL
-                else _of_runs(rule, in_runs.get(user_id, {}), final)
-            )
-            for segment in rule.segments(told, state.suspended):
-                for run, score in found.items():
-                    if score is not None:
-                        scores.setdefault(rule.board(run, segment), {})[user_id] = score
+    for rule in wanted:
+        of_rule: dict[tuple[str, str], dict[str, Score]] = {}
+        for user_id, run, score in _scores_of(rule, current, in_runs):
+            for segment in rule.segments(told[user_id], current[user_id].suspended):
+                of_rule.setdefault((run, segment), {})[user_id] = score
+        scores |= {rule.board(run, segment): found for (run, segment), found in of_rule.items()}
     return scores
 
 
-def _of_runs(
+def _scores_of(
     rule: BoardRule,
-    scores: Mapping[statements.RunName, Score],
-    final: Collection[statements.RunName],
-) -> dict[str, Score]:
-    return {
-        name[2]: score
-        for name, score in scores.items()
-        if name[:2] == (rule.name, rule.since) and name not in final
-    }
+    states: Mapping[str, ScoredState],
+    in_runs: Mapping[str, Mapping[statements.RunName, Score]],
+) -> Iterator[tuple[str, str, Score]]:
+    """Yield what users have on a leaderboard: (user_id, run, score)."""
+    if rule.runs.period is RunPeriod.ALL:
+        for user_id, state in states.items():
+            of_all_time = score_of(rule, state, ALL)
+            if of_all_time is not None:
+                yield user_id, ALL, of_all_time
+        return
+    for user_id, scores in in_runs.items():
+        for (name, since, run), score in scores.items():
+            if (name, since) == (rule.name, rule.since):
+                yield user_id, run, score
 
 
 def _put(work: Work, build: str, scores: BoardScores) -> bool:
@@ -191,19 +192,17 @@ def _compare(
     rankings: Rankings, scores: BoardScores, changes: Changes, found: dict[str, int]
 ) -> None:
     """Count what differs on the boards that are read; `found` counts who stands there, by board."""
-    live = rankings.read_scores(scores)
-    for board, wanted in scores.items():
-        there = live[board]
-        found[_id(board)] = found.get(_id(board), 0) + len(there)
-        for user_id, score in wanted.items():
-            assert score is not None
-            was, now = there.get(user_id), score._replace(reached_at=_to_the_second(score))
-            if was == now:
-                continue
-            sample = {"board": _id(board), "user_id": user_id, "after": _shown(now)}
-            if was is not None:
-                sample["before"] = _shown(was)
-            changes.add("standings", ADDED if was is None else CHANGED, sample=sample)
+    for board, compared in rankings.compare(scores, samples=SAMPLES_MAX).items():
+        found[_id(board)] = found.get(_id(board), 0) + compared.there
+        added, changed = [], []
+        for user_id, was in compared.before.items():
+            now = {"board": _id(board), "user_id": user_id, "after": _shown(scores[board][user_id])}
+            if was is None:
+                added.append(now)
+            else:
+                changed.append(now | {"before": _shown(was)})
+        changes.add("standings", ADDED, compared.added, samples=added)
+        changes.add("standings", CHANGED, compared.changed, samples=changed)
 
 
 def _count_removed(work: Work, boards: Collection[Board]) -> None:
@@ -213,16 +212,14 @@ def _count_removed(work: Work, boards: Collection[Board]) -> None:
         more = work.context.rankings.count(board) - found.get(_id(board), 0)
         if more > 0:
             sample = {"board": _id(board), "users": more}
-            work.changes.add("standings", REMOVED, more, sample=sample)
+            work.changes.add("standings", REMOVED, more, samples=[sample])
 
 
 def _id(board: Board) -> str:
     return f"{board.leaderboard}/{board.run}/{board.segment}@{board.since}"
 
 
-def _to_the_second(score: Score) -> Any:
-    return score.reached_at.replace(microsecond=0)
-
-
 def _shown(score: Score) -> dict[str, str]:
-    return {"score": str(score.score.normalize()), "reached_at": score.reached_at.isoformat()}
+    # as boards have it
+    reached_at = score.reached_at.replace(microsecond=0)
+    return {"score": str(score.score.normalize()), "reached_at": reached_at.isoformat()}

@@ -42,7 +42,7 @@ class ReplayDead:
         )
         for one in dead:
             sample = {"message_id": one.message_id, "actor": one.actor, "error": one.error}
-            work.changes.add("dead_messages", REMOVED, sample=sample)
+            work.changes.add("dead_messages", REMOVED, samples=[sample])
             if not work.backfill.dry_run:
                 work.context.put_back(one.body)
         with work.effects():

@@ -117,5 +117,5 @@ def _write(
     work.changes.add("events", ADDED, applied)
     for row in gone:
         sample = {"user_id": row.user_id, "reason": row.reason, "event": row.event}
-        work.changes.add("rejected_events", REMOVED, sample=sample)
+        work.changes.add("rejected_events", REMOVED, samples=[sample])
     work.changes.add("rejected_events", CHANGED, len(reasons))

@@ -127,7 +127,7 @@ def _count(work: Work, difference: Mapping[str, Any]) -> None:
     name = f"{difference['table']} {difference['day']}"
     for of, how in (("missing", ADDED), ("surplus", REMOVED), ("different", CHANGED)):
         sample = difference["samples"].get(of)
-        work.changes.add(name, how, difference[of], sample={how: sample} if sample else None)
+        work.changes.add(name, how, difference[of], samples=[{how: sample}] if sample else [])
 
 
 def _left(day: date | str) -> str:

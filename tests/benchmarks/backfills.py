@@ -1,7 +1,12 @@
-"""How fast backfills are: boards rebuilt, users folded anew, a Parquet file imported."""
+"""How fast backfills are: boards rebuilt, users folded anew, a Parquet file imported.
+
+Users are folded anew once beside nothing else, and once beside live events, by the processes of the
+Procfile.
+"""
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -13,23 +18,40 @@ from pyarrow import parquet
 
 from jobs.backfills import ACTIVE, By, Context, run_chunk, start_backfill
 from models.rulebooks import Rulebooks
-from models.statements.backfills import State, read_backfill
+from models.statements.backfills import Backfill, State, list_backfills, read_backfill
 from models.statements.users import count_users
 from streakline import Event
 from tests.benchmarks.harness import (
+    PROCESSES,
     Bench,
     Figure,
     copy_template,
+    environment,
     make_events,
     open_bench,
     put_template,
+    resident_megabytes,
+    running,
+    script,
     tidy,
+    wait_for,
+)
+from tests.benchmarks.live import (
+    DELAYS_BEFORE,
+    EVENTS_PER_SECOND,
+    WORKER,
+    live_events,
+    percentile_95,
 )
 from tests.servers import temporary_home
 from worker.serving import collect_rarely
 
 ACTIVE_AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 USERS = 20_000
+FOLDED = 100_000
+EVENTS_EACH = 5
+BACKFILLS = (script("streakline"), "worker", "--queues", "backfills", "--threads", "2")
+SCHEDULER = (script("streakline"), "scheduler")
 
 
 def run(quick: bool) -> Iterator[Figure]:
@@ -68,6 +90,52 @@ def run(quick: bool) -> Iterator[Figure]:
             note=f"{users:,} users of about {imported / users:.0f} events",
             goal="50,000",
         )
+    yield from _fold_beside_events(1_000 if quick else FOLDED)
+
+
+def _fold_beside_events(users: int) -> Iterator[Figure]:
+    with open_bench() as bench, temporary_home() as home:
+        path = _write(make_events(users * EVENTS_EACH, users, "past"), home)
+        _run(bench, "import-events", {"files": [str(path)]})
+        tidy(bench.engine)
+        with (
+            running(bench, WORKER, PROCESSES),
+            running(bench, BACKFILLS, 1) as folding,
+            running(bench, SCHEDULER, 1),
+            live_events(bench, EVENTS_PER_SECOND) as delays,
+        ):
+            wait_for(lambda: len(delays) > DELAYS_BEFORE)
+            del delays[:]
+            command = (script("streakline"), "backfill", "start", "recompute-users")
+            subprocess.run(command, env=environment(bench), check=True, stdout=subprocess.DEVNULL)
+            backfill = wait_for(lambda: _read_ended(bench))
+            slowest = percentile_95(delays)
+            megabytes = resident_megabytes(folding)
+    if backfill.state is not State.DONE or backfill.settled_at is None:
+        raise RuntimeError(f"folding is {backfill.state.value}: {backfill.error}")
+    seconds = (backfill.settled_at - backfill.planned_at).total_seconds()
+    yield Figure(
+        name=f"fold {users:,} users anew beside {EVENTS_PER_SECOND} events/s",
+        value=seconds,
+        unit="s",
+        note=f"of about {EVENTS_EACH} events; {PROCESSES} workers, one process that folds",
+        goal="120",
+    )
+    yield Figure(
+        name="from `track` to ranked meanwhile, 95th percentile",
+        value=slowest,
+        unit="s",
+        note=f"of {len(delays):,} events that were watched",
+        goal="1",
+    )
+    yield Figure(name="the process that folds", value=megabytes, unit="MB")
+
+
+def _read_ended(bench: Bench) -> Backfill | None:
+    """Return the latest backfill, once it has ended."""
+    with bench.engine.connect() as connection:
+        [latest, *_] = list_backfills(connection)
+    return None if latest.settled_at is None else latest
 
 
 def _write(events: list[Event], home: Path) -> Path:

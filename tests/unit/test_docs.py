@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from jobs.backfills.kinds import KINDS
 from models.program import load_program
 from models.warehouse.queries import QUESTIONS
 from tests.emailing import problems
+from worker.cli import app
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), ROOT / "client" / "README.md", *ROOT.glob("docs/**/*.md")])
-FENCE = re.compile(r"^```(\w+)(?: title=\"[^\"]*\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^ *```(\w+)(?: title=\"[^\"]*\")?\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 PROGRAM_MARK = "# program\n"
 """The first line of a TOML block that is a whole program, and not a part of one."""
 
@@ -41,6 +45,22 @@ def test_every_toml_block_parses_and_those_that_are_programs_load(text: str) -> 
     tomllib.loads(text)
     if text.startswith(PROGRAM_MARK):
         assert load_program(text, source="documentation").metrics
+
+
+def _shown_commands() -> list[str]:
+    blocks = (param.values[0] for param in _blocks("sh"))
+    lines = (line.strip() for block in blocks for line in str(block).splitlines())
+    return sorted({line for line in lines if line.startswith("streakline ")})
+
+
+@pytest.mark.parametrize("line", _shown_commands())
+def test_every_command_that_is_shown_has_the_options_that_are_shown(line: str) -> None:
+    _, *words = shlex.split(line, comments=True)
+    command = get_command(app)
+    while words and isinstance(command, TyperGroup):
+        command = command.commands[words.pop(0)]
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= known
 
 
 def test_every_feature_has_a_page_with_a_whole_program() -> None:

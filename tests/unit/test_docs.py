@@ -48,8 +48,8 @@ def test_every_toml_block_parses_and_those_that_are_programs_load(text: str) -> 
 
 
 def _shown_commands() -> list[str]:
-    blocks = (param.values[0] for param in _blocks("sh"))
-    lines = (line.strip() for block in blocks for line in str(block).splitlines())
+    blocks = (match for page in PAGES for match in FENCE.finditer(page.read_text("utf-8")))
+    lines = [line.strip() for block in blocks if block[1] == "sh" for line in block[2].splitlines()]
     return sorted({line for line in lines if line.startswith("streakline ")})
 
 

@@ -6,9 +6,10 @@
                                                                          made anew, beside it
 
 What the keys hold stands on top of `rankings.lua`. The braces put all keys of a board on one node
-of a Redis Cluster. Scores are written as absolute values, so that writing one twice, or an old one
-before a new one, does no harm. A score is a double there: exact up to 2**53 units of 0.0001, and
-one beyond is an error rather than a rounded rank (S44).
+of a Redis Cluster, and what is done with many boards goes to all nodes at once. Scores are written
+as absolute values, so that writing one twice, or an old one before a new one, does no harm. A score
+is a double there: exact up to 2**53 units of 0.0001, and one beyond is an error rather than a
+rounded rank (S44).
 """
 
 from __future__ import annotations
@@ -17,14 +18,19 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from hashlib import sha1
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import msgspec
-from redis import Redis
+from redis.exceptions import NoScriptError
 
 from models.rules.rankings import Board, Score, Scores, Standing
 from streakline.contract import VALUE_MAX, VALUE_PLACES_MAX
+from streakline.redis_connection import AnyRedis
+
+_Call: TypeAlias = tuple[Sequence[str], Sequence[str | bytes | int]]
+"""Keys and arguments of the script."""
 
 KEPT = timedelta(days=1)
 """How long a board stays that nobody changes any more."""
@@ -39,6 +45,8 @@ REACHED_BYTES = 5
 _YEAR_ONE = datetime(1, 1, 1, tzinfo=UTC)
 _ONE_SECOND = timedelta(seconds=1)
 _SCRIPT = Path(__file__).with_suffix(".lua").read_text()
+_SCRIPT_NAME = sha1(_SCRIPT.encode()).hexdigest()
+"""As Redis names a script: by its digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +64,11 @@ class Compared:
 
 
 class Rankings:
-    """Reads and writes boards over one Redis client, whose answers must be bytes."""
+    """Reads and writes boards over one client of Redis or of a cluster; answers must be bytes."""
 
-    def __init__(self, redis: Redis, namespace: str) -> None:
+    def __init__(self, redis: AnyRedis, namespace: str) -> None:
         self._redis = redis
         self._namespace = namespace
-        self._script = redis.register_script(_SCRIPT)
 
     def put(self, board: Board, scores: Scores) -> None:
         """Write users' scores as they now are, and take those without one off the board.
@@ -85,13 +92,12 @@ class Rankings:
         """
         written = [board for board, of_board in scores.items() if of_board]
         kept = 0 if build is None else int(BUILD_KEPT.total_seconds())
-        with self._redis.pipeline(transaction=False) as pipeline:
-            for board in written:
-                packed = msgspec.msgpack.encode(_pack(board, scores[board]))
-                how = "expected" if board in expected else "new"
-                arguments: list[str | bytes | int] = ["put", packed, build or "", how, kept]
-                self._script(keys=self._keys(board, build), args=arguments, client=pipeline)
-            done = pipeline.execute()
+        calls: list[_Call] = []
+        for board in written:
+            packed = msgspec.msgpack.encode(_pack(board, scores[board]))
+            how = "expected" if board in expected else "new"
+            calls.append((self._keys(board, build), ["put", packed, build or "", how, kept]))
+        done = self._run(calls)
         return [board for board, was_there in zip(written, done, strict=True) if not was_there]
 
     def swap(self, boards: Collection[Board], build: str) -> list[Board]:
@@ -99,18 +105,16 @@ class Rankings:
 
         It may run again: what is in place stays so.
         """
-        with self._redis.pipeline(transaction=False) as pipeline:
-            for board in boards:
-                keys = [*self._keys(board), *self._keys(board, build)]
-                self._script(keys=keys, args=["swap", build], client=pipeline)
-            done = pipeline.execute()
+        done = self._run(
+            ([*self._keys(board), *self._keys(board, build)], ["swap", build]) for board in boards
+        )
         return [board for board, is_there in zip(boards, done, strict=True) if not is_there]
 
     def drop(self, boards: Iterable[Board]) -> None:
         """Take boards away on which nobody is, or whose definition is not in force any more."""
         with self._redis.pipeline(transaction=False) as pipeline:
             for board in boards:
-                pipeline.delete(*self._keys(board))
+                pipeline.execute_command("DEL", *self._keys(board))
             pipeline.execute()
 
     def find_lost(self, boards: Collection[Board]) -> list[Board]:
@@ -125,12 +129,13 @@ class Rankings:
         self, scores: Mapping[Board, Mapping[str, Score]], *, samples: int
     ) -> dict[Board, Compared]:
         """Tell how users' scores differ from what is on boards; `samples` of each are shown."""
-        with self._redis.pipeline(transaction=False) as pipeline:
-            for board, of_board in scores.items():
-                packed = msgspec.msgpack.encode(_pack(board, of_board))
-                arguments: list[str | bytes | int] = ["compare", packed, samples]
-                self._script(keys=self._keys(board), args=arguments, client=pipeline)
-            done = pipeline.execute()
+        done = self._run(
+            (
+                self._keys(board),
+                ["compare", msgspec.msgpack.encode(_pack(board, of_board)), samples],
+            )
+            for board, of_board in scores.items()
+        )
         return {board: _compared(board, found) for board, found in zip(scores, done, strict=True)}
 
     def expire(self, boards: Iterable[Board]) -> None:
@@ -175,7 +180,7 @@ class Rankings:
 
     def standing(self, board: Board, user_id: str) -> Standing | None:
         """Return a user's place, or None where the user has no score."""
-        found = self._run(board, "standing", user_id.encode())
+        [found] = self._run([(self._keys(board), ["standing", user_id])])
         if not found:
             return None
         place, member, sort_score = found
@@ -183,7 +188,7 @@ class Rankings:
 
     def around(self, board: Board, user_id: str, reach: int) -> list[Standing]:
         """Return a user's place with up to `reach` before and after; empty without a score."""
-        found = self._run(board, "around", user_id.encode(), reach)
+        [found] = self._run([(self._keys(board), ["around", user_id, reach])])
         if not found:
             return []
         first, *pairs = found
@@ -192,8 +197,24 @@ class Rankings:
             for place, (member, sort_score) in enumerate(zip(pairs[::2], pairs[1::2], strict=True))
         ]
 
-    def _run(self, board: Board, command: str, *arguments: bytes | str | int) -> Any:
-        return self._script(keys=self._keys(board), args=[command, *arguments])
+    def _run(self, calls: Iterable[_Call]) -> list[Any]:
+        """Run the script for each call, all in one round trip, and return the answers.
+
+        Where a server does not know the script it is told, and all is run once more.
+        """
+        calls = list(calls)
+        try:
+            return self._send(calls)
+        except NoScriptError:
+            self._redis.script_load(_SCRIPT)
+            return self._send(calls)
+
+    def _send(self, calls: Sequence[_Call]) -> list[Any]:
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for keys, words in calls:
+                # redis-py's pipelines over a cluster have no method for it.
+                pipeline.execute_command("EVALSHA", _SCRIPT_NAME, len(keys), *keys, *words)
+            return list(pipeline.execute())
 
     def _keys(self, board: Board, build: str | None = None) -> list[str]:
         return [self._key(board, "order", build), self._key(board, "members", build)]

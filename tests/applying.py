@@ -7,11 +7,10 @@ something reached us; two databases that were told the same facts must have equa
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from redis import Redis
 from sqlalchemy import Engine, Row, Table, select
 
 from jobs.apply_events import Applied, Kind, Received, apply_events
@@ -29,6 +28,7 @@ from models.rules.rulebook import Rules
 from models.rules.state import UserState
 from models.scores import read_board
 from models.statements import users as user_statements
+from streakline.redis_connection import open_any_redis
 
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 Raw = Mapping[str, Any]
@@ -70,7 +70,7 @@ def opened(database_url: str, *, connections_max: int = 5) -> Iterator[Engine]:
 @contextmanager
 def opened_rankings(redis_url: str, namespace: str) -> Iterator[Rankings]:
     """Open the rankings under a namespace of the test's own."""
-    with Redis.from_url(redis_url) as redis:
+    with closing(open_any_redis(redis_url)) as redis:
         yield Rankings(redis, namespace)
 
 

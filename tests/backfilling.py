@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from redis import Redis
 from sqlalchemy import Engine
 
 from jobs.backfills import ACTIVE, Backfill, By, Context, run_chunk, start_backfill
@@ -17,6 +16,7 @@ from models.rankings import Rankings
 from models.rulebooks import Rulebooks
 from models.statements.backfills import State, read_backfill
 from models.warehouse.engine import Warehouse
+from streakline.redis_connection import open_any_redis
 from tests.applying import NOW
 from worker.asking import Answers
 
@@ -42,7 +42,7 @@ def opened_context(
 
     The warehouse is asked in this process, where there is one.
     """
-    with Redis.from_url(redis_url) as redis:
+    with closing(open_any_redis(redis_url)) as redis:
         context = Context(
             engine=engine,
             rulebooks=Rulebooks(),

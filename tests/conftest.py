@@ -2,8 +2,9 @@
 
 `valkey_url`, `postgres_url`, `database_url`: embedded servers, one pair for each xdist worker.
 `every_redis_url`, `every_database_url`: the same test on embedded servers and on those that run on
-this machine. `rabbitmq_url`: the one that runs here. A server that is missing skips the test with
-a word about it, and fails it where STREAKLINE_TEST_REQUIRE_SERVERS=1 (CI).
+this machine; `every_rankings_url`: on a Redis Cluster, too. `rabbitmq_url`: the one that runs here.
+A server that is missing skips the test with a word about it, and fails it where
+STREAKLINE_TEST_REQUIRE_SERVERS=1 (CI).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import pytest
 from models.warehouse.engine import Warehouse
 from tests import clickhouse, servers
 from tests.clickhouse import ClickhouseServer
+from tests.cluster import running_cluster
 from worker.embedded import embedded_postgres, embedded_valkey
 
 
@@ -125,6 +127,20 @@ def every_redis_url(request: pytest.FixtureRequest) -> str:
     """Valkey and Redis in turn; keys must contain `namespace`."""
     name = "valkey_url" if request.param == "embedded" else "running_redis_url"
     return str(request.getfixturevalue(name))
+
+
+@pytest.fixture(scope="session")
+def cluster_url(home: Path) -> Iterator[str]:
+    """URL of a Redis Cluster of three embedded nodes; keys must contain `namespace`."""
+    with running_cluster(home / "cluster") as url:
+        yield url
+
+
+@pytest.fixture(params=["embedded", "running", "cluster"])
+def every_rankings_url(request: pytest.FixtureRequest) -> str:
+    """Valkey, Redis and a cluster in turn; keys must contain `namespace`."""
+    names = {"embedded": "valkey_url", "running": "running_redis_url", "cluster": "cluster_url"}
+    return str(request.getfixturevalue(names[request.param]))
 
 
 @pytest.fixture(scope="session")

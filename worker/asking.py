@@ -17,7 +17,6 @@ from typing import Any
 from uuid import uuid4
 
 from dramatiq import Broker
-from redis import Redis
 from sqlalchemy import Engine
 
 from jobs.compare_warehouse import compare_warehouse
@@ -26,6 +25,7 @@ from jobs.reload_warehouse import reload_warehouse
 from models.warehouse import snapshots
 from models.warehouse.engine import Warehouse, WarehouseFailed, WarehouseUnavailable
 from models.warehouse.reloading import Part
+from streakline.redis_connection import AnyRedis
 from worker.clock import utc_now
 from worker.reporting.answering import answer_report
 from worker.shapes import plain
@@ -48,7 +48,9 @@ class NoAnswer(WarehouseUnavailable):
 class Answers:
     """Answers questions to the warehouse in the process that has it open."""
 
-    def __init__(self, engine: Engine, warehouse: Warehouse, redis: Redis, namespace: str) -> None:
+    def __init__(
+        self, engine: Engine, warehouse: Warehouse, redis: AnyRedis, namespace: str
+    ) -> None:
         self._redis = redis
         self._namespace = namespace
         self._questions: Mapping[str, Callable[..., Any]] = {
@@ -103,7 +105,7 @@ class Answers:
 
 
 def ask_elsewhere(
-    broker: Broker, redis: Redis, namespace: str, question: str, parameters: Mapping[str, Any]
+    broker: Broker, redis: AnyRedis, namespace: str, question: str, parameters: Mapping[str, Any]
 ) -> Any:
     """Ask the process that has the warehouse; return the answer as JSON has it.
 
@@ -127,7 +129,7 @@ def ask_elsewhere(
     return answer["answer"]
 
 
-def _wait_for(redis: Redis, key: str, seconds: float) -> Any:
+def _wait_for(redis: AnyRedis, key: str, seconds: float) -> Any:
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
         found: Any = redis.blpop([key], timeout=min(left, POLL_SECONDS_MAX))

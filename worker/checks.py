@@ -6,18 +6,20 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from smtplib import SMTPException
-from typing import Any
+from typing import Any, cast
 
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.brokers.redis import RedisBroker
-from redis import Redis
+from redis.cluster import RedisCluster
 from sqlalchemy import text
 
 from models.migrations import current_revision, newest_revision
 from models.rulebooks import NoProgram, read_history
 from models.statements.loads import read_first_loaded
 from models.statements.users import count_stale
+from streakline.addresses import is_cluster
 from streakline.contract import instant_text
+from streakline.redis_connection import AnyRedis
 from worker.clock import utc_now
 from worker.mailing.files import EmailFiles
 from worker.outages import reason_of
@@ -89,19 +91,27 @@ def _tables(runtime: Runtime) -> str:
 
 
 def _redis(runtime: Runtime) -> str:
-    return _describe_redis(runtime.redis)
+    if not is_cluster(runtime.addresses.redis_url):
+        return _describe_redis(_info(runtime.redis))
+    cluster = cast(RedisCluster, runtime.redis)
+    primaries = cluster.get_primaries()  # type: ignore[no-untyped-call] # redis-py has none
+    described = {_describe_redis(_info(cluster, target_nodes=node)) for node in primaries}
+    return f"a cluster of {len(primaries)} primaries: {' and '.join(sorted(described))}"
 
 
 def _broker(runtime: Runtime) -> str:
     broker = runtime.broker
     if isinstance(broker, RedisBroker):
-        return _describe_redis(broker.client)
+        return _describe_redis(_info(broker.client))
     assert isinstance(broker, RabbitmqBroker)
     return f"RabbitMQ {broker.connection.params.host}"
 
 
-def _describe_redis(redis: Redis) -> str:
-    info: dict[str, Any] = redis.info("server") | redis.info("memory")
+def _info(redis: AnyRedis, **options: Any) -> dict[str, Any]:
+    return redis.info("everything", **options)
+
+
+def _describe_redis(info: Mapping[str, Any]) -> str:
     name = "Valkey" if "valkey_version" in info else "Redis"
     version = info.get("valkey_version", info["redis_version"])
     policy = info.get("maxmemory_policy", "noeviction")

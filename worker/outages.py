@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import redis
 from dramatiq.errors import BrokerConnectionError
+from redis.exceptions import ClusterError, RedisClusterException
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from models.program import ProgramError
@@ -16,6 +17,8 @@ CONNECTION_STATES = ("08", "25006", "53", "57P")
 """Beginnings of SQLSTATE: connection exceptions, a server that takes no writes (a replica after a
 failover), one whose disk, memory or connections are used up, one that shuts down or starts up."""
 
+_REDIS_OUTAGES = (redis.ConnectionError, redis.TimeoutError, ClusterError, RedisClusterException)
+
 
 def is_outage(error: BaseException) -> bool:
     """Tell whether a server could not be reached or used, or nobody has applied a program yet."""
@@ -24,10 +27,7 @@ def is_outage(error: BaseException) -> bool:
         return error.connection_invalidated or _is_connection_state(state)
     if isinstance(error, WarehouseUnavailable):
         return not isinstance(error, WarehouseFailed)
-    return isinstance(
-        error,
-        (NoProgram, BrokerConnectionError, redis.ConnectionError, redis.TimeoutError),
-    )
+    return isinstance(error, (NoProgram, BrokerConnectionError, *_REDIS_OUTAGES))
 
 
 def reason_of(error: Exception) -> str | None:
@@ -40,7 +40,7 @@ def reason_of(error: Exception) -> str | None:
         return f"Postgres cannot be used ({reason}); check STREAKLINE_DATABASE_URL" + _trust(
             reason, authority
         )
-    if isinstance(error, redis.RedisError):
+    if isinstance(error, (redis.RedisError, RedisClusterException)):
         return (
             f"Redis does not answer ({error}); check STREAKLINE_REDIS_URL, STREAKLINE_BROKER_URL"
         ) + _trust(str(error), "?ssl_ca_certs=FILE")

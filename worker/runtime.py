@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from dramatiq import Broker
-from redis import Redis
 from sqlalchemy import Engine
 
 from jobs.backfills import Context
@@ -19,7 +18,7 @@ from models.program import Program
 from models.rankings import Rankings
 from models.rulebooks import Rulebooks
 from models.warehouse.engine import Warehouse, WarehouseTaken
-from streakline.redis_connection import open_redis
+from streakline.redis_connection import AnyRedis, open_any_redis
 from worker.actors import declare_actors
 from worker.asking import Answers, ask_elsewhere
 from worker.backfilling import BackfillRunner, put_back_on
@@ -38,7 +37,7 @@ class Runtime:
     settings: Settings
     addresses: Addresses
     engine: Engine
-    redis: Redis
+    redis: AnyRedis
     rankings: Rankings
     rulebooks: Rulebooks
     warehouse: Warehouse
@@ -79,7 +78,7 @@ def open_runtime(
     """
     with open_servers(settings) as addresses:
         engine = open_engine(addresses.database_url, connections_max=connections_max)
-        redis = open_redis(addresses.redis_url)
+        redis = open_any_redis(addresses.redis_url)
         rankings = Rankings(redis, settings.namespace)
         rulebooks = Rulebooks()
         warehouse = Warehouse(addresses.warehouse_url, cluster=settings.clickhouse_cluster)

@@ -66,7 +66,9 @@ DatabaseUrl = Annotated[
     _starts_with("postgresql", "postgres", "postgresql+psycopg"),
     AfterValidator(_with_driver),
 ]
-RedisUrl = Annotated[SecretUrl, _starts_with("redis", "rediss", "unix")]
+RedisUrl = Annotated[
+    SecretUrl, _starts_with("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
+]
 BrokerUrl = Annotated[SecretUrl, _starts_with("redis", "rediss", "unix", "amqp", "amqps")]
 ClickhouseUrl = Annotated[
     SecretUrl, _starts_with("clickhouse", "clickhouses", "http", "https", "chdb")
@@ -86,8 +88,9 @@ class Settings(BaseSettings):
     """Where the embedded servers keep their data."""
     database_url: DatabaseUrl | None = None
     redis_url: RedisUrl | None = None
+    """Where rankings are: a Redis, or a cluster as `redis+cluster://host:port,host:port`."""
     broker_url: BrokerUrl | None = None
-    """Redis or RabbitMQ; without it, the Redis of `redis_url`."""
+    """A Redis alone or RabbitMQ; without it, the Redis of `redis_url`."""
     clickhouse_url: ClickhouseUrl | None = None
     clickhouse_cluster: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] | None = None
     """The cluster of that server on which the tables are: replicated, and distributed above."""

@@ -20,6 +20,7 @@ HOW_TO_WRITE = (
 )
 """What to do about a URL that cannot be read."""
 
+_CLUSTER = pattern(r"(rediss?)\+cluster://([^/?#]*@)?([^/?#]*)(.*)")
 _BETWEEN_URLS = pattern(r";(?=\w+://)")
 # Up to the last @ before another URL: a password that was not escaped is one, too.
 _PASSWORD = pattern(r"(://[^/?#@:\s]*:)(?:(?!;\w+://)\S)*(?=@)|([?&\s](?:ssl)?password=)[^&\s]*")
@@ -31,6 +32,7 @@ def place_redis(broker_url: str | None, redis_url: str | None) -> tuple[str | No
     The broker keeps a database number to itself (its maintenance looks through all keys of the
     database it is in). Named once, a Redis serves as both: the broker in the database that the URL
     names, the rest in the next one. So a backend and a worker that were given the same URL meet.
+    Raises AddressError where the broker would be a Redis Cluster: Dramatiq's cannot be in one.
 
     >>> place_redis(None, "redis://localhost:6379/0")
     ('redis://localhost:6379/0', 'redis://localhost:6379/1')
@@ -38,6 +40,11 @@ def place_redis(broker_url: str | None, redis_url: str | None) -> tuple[str | No
     ('amqp://localhost', 'redis://localhost:6379/0')
     """
     broker = broker_url or redis_url
+    if is_cluster(broker):
+        raise AddressError(
+            "A Redis Cluster holds rankings and no queue: set STREAKLINE_BROKER_URL to a Redis "
+            "alone (redis://...) or to RabbitMQ (amqp://...)"
+        )
     redis = redis_url or (broker_url if is_redis(broker_url) else None)
     if redis is not None and redis == broker:
         redis = _next_database(redis)
@@ -72,6 +79,26 @@ def is_redis(url: str | None) -> bool:
     return url is not None and urlsplit(url).scheme in {"redis", "rediss", "unix"}
 
 
+def is_cluster(url: str | None) -> bool:
+    """Tell whether a URL is one of a Redis Cluster."""
+    return _CLUSTER.fullmatch(url or "") is not None
+
+
+def split_nodes(url: str) -> list[str]:
+    """Return the nodes that a Redis Cluster's URL names, each as the URL of a Redis.
+
+    >>> split_nodes("rediss+cluster://app:secret@a:7000,b?ssl_ca_certs=ca.pem")
+    ['rediss://app:secret@a:7000?ssl_ca_certs=ca.pem', 'rediss://app:secret@b?ssl_ca_certs=ca.pem']
+    >>> split_nodes("redis://a")
+    []
+    """
+    found = _CLUSTER.fullmatch(url)
+    if found is None:
+        return []
+    scheme, user, hosts, rest = found.groups(default="")
+    return [f"{scheme}://{user}{host}{rest}" for host in hosts.split(",")]
+
+
 def is_readable(url: str) -> bool:
     """Tell whether every reader of the URL takes the same part of it for the password.
 
@@ -80,7 +107,8 @@ def is_readable(url: str) -> bool:
     >>> is_readable("redis://app:a%2Fb@host:6379/0"), is_readable("redis://app:a/b@host:6379/0")
     (True, False)
     """
-    return not any(map(str.isspace, url)) and all(map(_is_one_readable, _BETWEEN_URLS.split(url)))
+    urls = split_nodes(url) or _BETWEEN_URLS.split(url)
+    return not any(map(str.isspace, url)) and all(map(_is_one_readable, urls))
 
 
 def without_password(url: str) -> str:

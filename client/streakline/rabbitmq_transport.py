@@ -18,12 +18,13 @@ from dramatiq import Middleware
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.errors import BrokerConnectionError
 from pika.exceptions import AMQPError  # type: ignore[import-untyped]  # pika carries no types
-from redis import Redis, RedisError
+from redis import RedisError
+from redis.exceptions import RedisClusterException
 
 from streakline.addresses import without_password
 from streakline.contract import Event
 from streakline.messages import JsonMessage, events_message, imported_message, users_message
-from streakline.redis_connection import SEEN_SECONDS, open_redis, seen_keys
+from streakline.redis_connection import SEEN_SECONDS, AnyRedis, open_any_redis, seen_keys
 from streakline.transport import Pending, not_confirmed
 
 LIMITS = {"socket_timeout": "2", "stack_timeout": "4", "blocked_connection_timeout": "5"}
@@ -97,11 +98,11 @@ class _SeenFilter:
     def __init__(self, redis_url: str, namespace: str) -> None:
         self._url = redis_url
         self._namespace = namespace
-        self._redis = open_redis(redis_url)
+        self._redis = open_any_redis(redis_url)
         self._paused_until = 0.0
 
     def check(self, fingerprints: Sequence[bytes], now: datetime) -> set[bytes]:
-        def ask(redis: Redis) -> set[bytes]:
+        def ask(redis: AnyRedis) -> set[bytes]:
             found: set[bytes] = set()
             for key in seen_keys(self._namespace, now):
                 # redis-py's synchronous and asynchronous clients share this signature.
@@ -114,7 +115,7 @@ class _SeenFilter:
         return self._try(ask, set()) if fingerprints else set()
 
     def mark(self, fingerprints: Sequence[bytes], now: datetime) -> None:
-        def tell(redis: Redis) -> None:
+        def tell(redis: AnyRedis) -> None:
             key = seen_keys(self._namespace, now)[0]
             with redis.pipeline() as pipeline:
                 pipeline.sadd(key, *fingerprints)
@@ -127,12 +128,12 @@ class _SeenFilter:
     def close(self) -> None:
         self._redis.close()
 
-    def _try(self, call: Callable[[Redis], _Answer], otherwise: _Answer) -> _Answer:
+    def _try(self, call: Callable[[AnyRedis], _Answer], otherwise: _Answer) -> _Answer:
         if monotonic() < self._paused_until:
             return otherwise
         try:
             return call(self._redis)
-        except (RedisError, OSError) as error:
+        except (RedisError, RedisClusterException, OSError) as error:
             self._paused_until = monotonic() + FILTER_PAUSE_SECONDS
             _log.warning(
                 "Redis at %s does not answer (%s); repeats go to the queue for %d s",

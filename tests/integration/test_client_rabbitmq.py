@@ -97,10 +97,10 @@ def test_a_stock_dramatiq_worker_reads_what_the_client_sends(
 
 
 def test_with_a_redis_repeats_are_told_and_not_queued(
-    host_url: str, broker: RabbitmqBroker, valkey_url: str, namespace: str
+    host_url: str, broker: RabbitmqBroker, every_rankings_url: str, namespace: str
 ) -> None:
     events = [Event(user_id="u", metric="lessons", key=key) for key in "abac"]
-    with Client(host_url, valkey_url, namespace=namespace) as client:
+    with Client(host_url, every_rankings_url, namespace=namespace) as client:
         first = client.track_many(events[:3])
         again = client.track_many(events)
         third = client.track_many(events)
@@ -117,12 +117,13 @@ def test_without_a_redis_every_call_is_queued(host_url: str, broker: RabbitmqBro
     assert queued(broker) == 2
 
 
+@pytest.mark.parametrize("scheme", ["redis", "redis+cluster"])
 def test_a_redis_that_is_down_holds_no_event_back(
-    host_url: str, broker: RabbitmqBroker, caplog: pytest.LogCaptureFixture
+    scheme: str, host_url: str, broker: RabbitmqBroker, caplog: pytest.LogCaptureFixture
 ) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
-    with Client(host_url, f"redis://:a-password@127.0.0.1:{port}/0") as client:
+    with Client(host_url, f"{scheme}://:a-password@127.0.0.1:{port}/0") as client:
         receipts = [client.track("u", "lessons", key="k") for _ in range(2)]
     assert [receipt.duplicate for receipt in receipts] == [False, False]
     assert queued(broker) == 2

@@ -73,8 +73,8 @@ class Projected:
 
 
 @pytest.fixture
-def projected(every_redis_url: str, database_url: str, namespace: str) -> Iterator[Projected]:
-    with opened(database_url) as engine, opened_rankings(every_redis_url, namespace) as rankings:
+def projected(every_rankings_url: str, database_url: str, namespace: str) -> Iterator[Projected]:
+    with opened(database_url) as engine, opened_rankings(every_rankings_url, namespace) as rankings:
         put_program(engine, PROGRAM)
         yield Projected(engine=engine, rankings=rankings, board=read_leaderboard(engine, "runs"))
 

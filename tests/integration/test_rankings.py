@@ -25,9 +25,9 @@ IDS = ("", "1", "\x01", "é", "\uffff", "\U0001f600")
 
 
 @pytest.fixture
-def rankings(every_redis_url: str, namespace: str) -> Iterator[Rankings]:
-    """Rankings that hold nothing yet, on Valkey and on Redis."""
-    with opened_rankings(every_redis_url, namespace) as rankings:
+def rankings(every_rankings_url: str, namespace: str) -> Iterator[Rankings]:
+    """Rankings that hold nothing yet, on Valkey, on Redis and on a cluster."""
+    with opened_rankings(every_rankings_url, namespace) as rankings:
         yield rankings
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Event
 from typing import Any
 
 import pytest
-from redis import Redis
 from sqlalchemy import Engine
 
 from jobs.backfills import Context, NotPossible, cancel_backfill
@@ -22,6 +22,7 @@ from jobs.watch_rankings import watch_rankings
 from models import tables
 from models.rules.rankings import Board, Score
 from models.statements.backfills import State
+from streakline.redis_connection import AnyRedis, open_any_redis
 from tests.applying import (
     NOW,
     opened,
@@ -59,7 +60,7 @@ class Live:
     """A database with everyone on boards, Redis with all of them, and events to come."""
 
     context: Context
-    redis: Redis
+    redis: AnyRedis
     namespace: str
     sent: int = 0
 
@@ -116,13 +117,13 @@ def user(number: int) -> str:
 
 @pytest.fixture
 def live(
-    database_url: str, every_redis_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
+    database_url: str, every_rankings_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Live]:
     monkeypatch.setattr(RebuildRankings, "rows_max", ROWS)
     with (
         opened(database_url, connections_max=8) as engine,
-        opened_context(engine, every_redis_url, namespace) as context,
-        Redis.from_url(every_redis_url) as redis,
+        opened_context(engine, every_rankings_url, namespace) as context,
+        closing(open_any_redis(every_rankings_url)) as redis,
     ):
         put_program(engine, PROGRAM)
         attributes = [{"country": "FR"}, {"country": "JP"}]

@@ -12,6 +12,7 @@ from streakline.addresses import (
     find_broker,
     is_readable,
     place_redis,
+    split_nodes,
     without_password,
 )
 
@@ -25,6 +26,7 @@ from streakline.addresses import (
         (("amqp://h", "redis://r"), ("amqp://h", "redis://r")),
         (("amqp://h", None), ("amqp://h", None)),
         (("unix:///run/v.sock?db=0", None), ("unix:///run/v.sock?db=0", "unix:///run/v.sock?db=1")),
+        (("amqp://h", "redis+cluster://h,i:1"), ("amqp://h", "redis+cluster://h,i:1")),
         ((None, None), (None, None)),
     ],
 )
@@ -32,6 +34,28 @@ def test_one_redis_serves_as_broker_and_as_the_rest_in_two_databases(
     named: tuple[str | None, str | None], found: tuple[str | None, str | None]
 ) -> None:
     assert place_redis(*named) == found
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        (None, "redis+cluster://h,i"),
+        ("redis+cluster://h", None),
+        ("rediss+cluster://h", "redis://h"),
+    ],
+)
+def test_a_cluster_is_refused_as_the_broker(named: tuple[str | None, str | None]) -> None:
+    with pytest.raises(AddressError, match="set STREAKLINE_BROKER_URL to a Redis alone"):
+        place_redis(*named)
+
+
+def test_a_clusters_nodes_have_the_same_user_password_and_options() -> None:
+    assert split_nodes("rediss+cluster://u:a,b@h:7000,[::1]:7001,i/?ssl_ca_certs=/a@b.pem") == [
+        "rediss://u:a,b@h:7000/?ssl_ca_certs=/a@b.pem",
+        "rediss://u:a,b@[::1]:7001/?ssl_ca_certs=/a@b.pem",
+        "rediss://u:a,b@i/?ssl_ca_certs=/a@b.pem",
+    ]
+    assert split_nodes("amqp://h;amqp://i") == []
 
 
 def test_the_environment_names_the_broker() -> None:
@@ -95,6 +119,7 @@ def test_an_address_that_is_no_brokers_is_refused_without_its_password(
         "redis://app:se ret@h",
         "redis://app:se[ret@h",
         "amqp://app:secret@h;amqp://app:se/ret@i",
+        "redis+cluster://app:se/ret@h:1,i:2",
     ],
 )
 def test_a_password_that_is_not_escaped_is_refused_with_what_to_write(url: str) -> None:
@@ -111,6 +136,7 @@ def test_a_password_that_is_not_escaped_is_refused_with_what_to_write(url: str) 
         "unix:///run/a@b.sock?db=1",
         "postgresql+psycopg://postgres@/db?host=%2Frun&port=5432",
         "redis://[::1]:6379/0",
+        "rediss+cluster://app:se%2Fret@h:1,i:2",
     ],
 )
 def test_what_is_escaped_or_stands_elsewhere_can_be_read(url: str) -> None:

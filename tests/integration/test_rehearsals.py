@@ -31,8 +31,8 @@ USERS = SHARED / "data" / "open-source-users.jsonl.gz"
 PROGRAM = SHARED / "programs" / "open-source.toml"
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-EVERY = 20
-"""One of so many commits is imported."""
+EVERY = 40
+"""One of so many commits is imported, and one of so many users' zones."""
 REVIEWS = "[metrics.reviews]\n"
 TEN = '[achievements.ten-commits]\non = "metric"\nmetric = "commits"\nat = 10\n'
 
@@ -68,6 +68,14 @@ def _counts(change: Mapping[str, Any]) -> dict[str, int]:
     return {how: count for how, count in change.items() if how != "samples"}
 
 
+def sample(whole: Path, part: Path) -> int:
+    """Write some of the lines of a file into another; return how many."""
+    with gzip.open(whole, "rt") as lines:
+        some = list(islice(lines, 0, None, EVERY))
+    part.write_text("".join(some))
+    return len(some)
+
+
 def damage(engine: Engine) -> None:
     """Lose what every third user has been paid, and all achievements."""
     entries = tables.point_entries
@@ -80,13 +88,11 @@ def test_each_kind_does_what_its_dry_run_told_s70_s72_s75(
     context: Context, warehouse: Warehouse, tmp_path: Path
 ) -> None:
     engine = context.engine
-    path = tmp_path / "commits.jsonl"
-    with gzip.open(COMMITS, "rt") as lines:
-        commits = list(islice(lines, 0, None, EVERY))
-    path.write_text("".join(commits))
-    files = {"files": [str(path)], "users": [str(USERS)]}
+    commits = sample(COMMITS, tmp_path / "commits.jsonl")
+    sample(USERS, tmp_path / "users.jsonl")
+    files = {"files": [str(tmp_path / "commits.jsonl")], "users": [str(tmp_path / "users.jsonl")]}
     found = rehearse(context, "import-events", files)
-    assert found["events"] == {"added": len(commits)}
+    assert found["events"] == {"added": commits}
 
     damage(engine)
     found = rehearse(context, "recompute-users", {})
@@ -95,7 +101,7 @@ def test_each_kind_does_what_its_dry_run_told_s70_s72_s75(
 
     put_program(engine, PROGRAM.read_text() + TEN, NOW + HOUR)
     found = rehearse(context, "backdate-achievements", {"achievements": ["ten-commits"]})
-    assert found["achievements"]["added"] > 20
+    assert found["achievements"]["added"] > 5
 
     reviews = [
         {"user_id": f"u-{number}", "metric": "reviews", "key": "r", "occurred_at": str(NOW)}

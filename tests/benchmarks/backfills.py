@@ -23,6 +23,7 @@ from models.statements.users import count_users
 from streakline import Event
 from tests.benchmarks.harness import (
     PROCESSES,
+    SCHEDULER,
     Bench,
     Figure,
     copy_template,
@@ -37,11 +38,11 @@ from tests.benchmarks.harness import (
     wait_for,
 )
 from tests.benchmarks.live import (
-    DELAYS_BEFORE,
     EVENTS_PER_SECOND,
     WORKER,
     live_events,
-    percentile_95,
+    slowest_meanwhile,
+    wait_until_steady,
 )
 from tests.servers import temporary_home
 from worker.serving import collect_rarely
@@ -51,7 +52,6 @@ USERS = 20_000
 FOLDED = 100_000
 EVENTS_EACH = 5
 BACKFILLS = (script("streakline"), "worker", "--queues", "backfills", "--threads", "2")
-SCHEDULER = (script("streakline"), "scheduler")
 
 
 def run(quick: bool) -> Iterator[Figure]:
@@ -104,12 +104,11 @@ def _fold_beside_events(users: int) -> Iterator[Figure]:
             running(bench, SCHEDULER, 1),
             live_events(bench, EVENTS_PER_SECOND) as delays,
         ):
-            wait_for(lambda: len(delays) > DELAYS_BEFORE)
-            del delays[:]
+            wait_until_steady(delays)
             command = (script("streakline"), "backfill", "start", "recompute-users")
             subprocess.run(command, env=environment(bench), check=True, stdout=subprocess.DEVNULL)
             backfill = wait_for(lambda: _read_ended(bench))
-            slowest = percentile_95(delays)
+            slowest = slowest_meanwhile(delays)
             megabytes = resident_megabytes(folding)
     if backfill.state is not State.DONE or backfill.settled_at is None:
         raise RuntimeError(f"folding is {backfill.state.value}: {backfill.error}")
@@ -121,13 +120,7 @@ def _fold_beside_events(users: int) -> Iterator[Figure]:
         note=f"of about {EVENTS_EACH} events; {PROCESSES} workers, one process that folds",
         goal="120",
     )
-    yield Figure(
-        name="from `track` to ranked meanwhile, 95th percentile",
-        value=slowest,
-        unit="s",
-        note=f"of {len(delays):,} events that were watched",
-        goal="1",
-    )
+    yield slowest
     yield Figure(name="the process that folds", value=megabytes, unit="MB")
 
 

@@ -16,6 +16,7 @@ from jobs.plan_emails import plan_emails
 from models.rulebooks import Rulebooks
 from models.statements.emails import EmailState, count_emails
 from tests.benchmarks.harness import (
+    SCHEDULER,
     Bench,
     Figure,
     copy_template,
@@ -32,7 +33,6 @@ from tests.servers import free_port
 from worker.serving import collect_rarely
 
 SENDER = (script("streakline"), "worker", "--queues", "emails", "--threads", "2")
-SCHEDULER = (script("streakline"), "scheduler")
 ACTIVE_AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 REMINDED_AT = datetime(2026, 11, 21, 20, tzinfo=UTC)
 PROGRAM = """

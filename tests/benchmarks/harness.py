@@ -192,6 +192,9 @@ def script(name: str) -> str:
     return str(Path(sys.executable).with_name(name))
 
 
+SCHEDULER = (script("streakline"), "scheduler")
+
+
 def environment(bench: Bench) -> dict[str, str]:
     """Return the environment of a process that is to use these servers."""
     return {**os.environ, **bench.addresses.environment()}

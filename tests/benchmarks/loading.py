@@ -13,6 +13,7 @@ from models.statements.loads import read_first_loaded
 from models.warehouse.engine import Warehouse
 from tests.benchmarks.harness import (
     PROCESSES,
+    SCHEDULER,
     Bench,
     Figure,
     make_events,
@@ -28,7 +29,6 @@ from tests.benchmarks.limits import fill_queue
 from tests.benchmarks.rates import USERS, WORKER, applied
 
 ANALYTICS = (script("streakline"), "worker", "--queues", "analytics", "--threads", "4")
-SCHEDULER = (script("streakline"), "scheduler")
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 LOADED = ("users", "events", "point_entries")
 EVENTS_EACH = 5

@@ -5,16 +5,14 @@ They make themselves known to each other as `valkey-cli --cluster create` would.
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
 
-from tests.servers import free_port
+from tests.servers import free_port, started_redis
 from tests.waiting import wait_until
 
 SLOTS = 16_384
@@ -47,15 +45,8 @@ def _running_node(place: Path) -> Iterator[tuple[int, int]]:
         "cluster-enabled": "yes",
         "save": "",
     }
-    options = [word for key, value in settings.items() for word in (f"--{key}", value)]
-    process = subprocess.Popen([str(get_binary_path()), *options])
-    try:
-        with Redis(port=port) as node:
-            wait_until(lambda: _answers(node), message="a node of the cluster answers")
+    with started_redis(Path(get_binary_path()), settings, Redis(port=port)):
         yield port, bus_port
-    finally:
-        process.kill()
-        process.wait()
 
 
 def _introduce(nodes: Sequence[Any], ports: Sequence[tuple[int, int]]) -> None:
@@ -65,13 +56,6 @@ def _introduce(nodes: Sequence[Any], ports: Sequence[tuple[int, int]]) -> None:
         node.execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
     for port, bus_port in ports[1:]:
         nodes[0].execute_command("CLUSTER MEET", "127.0.0.1", port, bus_port)
-
-
-def _answers(node: Redis) -> bool:
-    try:
-        return bool(node.ping())
-    except RedisConnectionError:
-        return False
 
 
 def _is_ready(node: Any) -> bool:

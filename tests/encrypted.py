@@ -23,10 +23,8 @@ from threading import Thread
 
 import trustme
 from redis import Redis
-from redis.exceptions import RedisError
 
-from tests.servers import free_port, lacks
-from tests.waiting import wait_until
+from tests.servers import free_port, lacks, started_redis
 
 HOST = "127.0.0.1"
 POSTGRES_PROGRAMS = Path("/usr/lib/postgresql")
@@ -76,7 +74,7 @@ def encrypted_redis(certificates: Certificates, user: str, password: str) -> Ite
     if program is None:
         lacks("no redis-server is installed")
     port = free_port()
-    options = {
+    settings = {
         "port": "0",
         "tls-port": str(port),
         "bind": HOST,
@@ -87,25 +85,12 @@ def encrypted_redis(certificates: Certificates, user: str, password: str) -> Ite
         "save": "",
         "dir": str(certificates.folder),
     }
-    words = [word for name, value in options.items() for word in (f"--{name}", value)]
     users = f"--user default off --user {user} on >{password} ~* &* +@all".split()
-    server = subprocess.Popen([str(program), *words, *users], stdout=subprocess.DEVNULL)
     admin = Redis(
         host=HOST, port=port, username=user, password=password, ssl=True, ssl_cert_reqs="none"
     )
-    try:
-        wait_until(lambda: _answers(admin))
+    with started_redis(Path(program), settings, admin, *users):
         yield port
-    finally:
-        admin.close()
-        server.terminate()
-        server.wait()
-
-
-def _answers(redis: Redis) -> bool:
-    with suppress(RedisError):
-        return bool(redis.ping())
-    return False
 
 
 @contextmanager

@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from typing import NoReturn
@@ -29,6 +30,7 @@ from sqlalchemy import make_url
 
 from models.database import open_engine
 from models.migrations import upgrade
+from tests.waiting import wait_until
 from worker.embedded import stop_if_unused
 
 HOME_PREFIX = "streakline-test-"
@@ -152,6 +154,28 @@ def lacks(what: str) -> NoReturn:
     if os.environ.get("STREAKLINE_TEST_REQUIRE_SERVERS") == "1":
         pytest.fail(f"{what} (STREAKLINE_TEST_REQUIRE_SERVERS=1)")
     pytest.skip(what)
+
+
+@contextmanager
+def started_redis(
+    program: Path, settings: Mapping[str, str], client: Redis, *words: str
+) -> Iterator[None]:
+    """Run a Redis or Valkey with settings, from when it answers its client until the end."""
+    options = [word for name, value in settings.items() for word in (f"--{name}", value)]
+    server = subprocess.Popen([str(program), *options, *words], stdout=subprocess.DEVNULL)
+    try:
+        with client:
+            wait_until(lambda: _answers(client), message=f"{program.name} answers")
+            yield
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _answers(redis: Redis) -> bool:
+    with suppress(RedisError):
+        return bool(redis.ping())
+    return False
 
 
 def free_port() -> int:

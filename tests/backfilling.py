@@ -72,6 +72,14 @@ def read(context: Context, backfill_id: int) -> Backfill:
     return backfill
 
 
+def counts(changes: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+    """Return what a backfill changes, without its examples."""
+    return {
+        name: {how: count for how, count in change.items() if how != "samples"}
+        for name, change in changes.items()
+    }
+
+
 def chunks(context: Context, backfill_id: int) -> Iterator[Backfill]:
     """Run chunk by chunk until it is not active any more; a second passes with each reading."""
     clock = (NOW + number * ONE_SECOND for number in itertools.count())

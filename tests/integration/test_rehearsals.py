@@ -23,7 +23,7 @@ from models import tables
 from models.statements.boards import list_projected
 from models.warehouse.engine import Warehouse
 from tests.applying import dump_state, must_equal, must_verify, opened, put_events, put_program
-from tests.backfilling import opened_context, run
+from tests.backfilling import counts, opened_context, run
 
 SHARED = Path(__file__).parents[3] / "shared"
 COMMITS = SHARED / "data" / "open-source-commits.jsonl.gz"
@@ -61,11 +61,7 @@ def rehearse(context: Context, kind: str, parameters: Mapping[str, Any]) -> dict
     assert run(context, kind, parameters).changes == predicted
     assert run(context, kind, parameters).changes == {}, "again: no change"
     must_verify(context.engine)
-    return {name: _counts(change) for name, change in predicted.items()}
-
-
-def _counts(change: Mapping[str, Any]) -> dict[str, int]:
-    return {how: count for how, count in change.items() if how != "samples"}
+    return counts(predicted)
 
 
 def sample(whole: Path, part: Path) -> int:

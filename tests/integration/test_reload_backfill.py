@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from jobs.backfills import Backfill, Context, NotPossible, run_chunk
+from jobs.backfills import Context, NotPossible, run_chunk
 from jobs.compare_warehouse import compare_warehouse
 from jobs.load_warehouse import load_warehouse
 from models.statements import loads as load_statements
@@ -18,7 +18,7 @@ from models.statements.loads import RELOAD_WAREHOUSE, SOURCES
 from models.warehouse.engine import Warehouse, WarehouseUnavailable
 from models.warehouse.schema import TABLES
 from tests.applying import NOW, opened, put_events, put_program
-from tests.backfilling import chunks, opened_context, read, run, start
+from tests.backfilling import chunks, counts, opened_context, read, run, start
 from tests.clickhouse import ClickhouseServer, Cut
 from worker.outages import is_outage
 
@@ -107,14 +107,6 @@ def damage(warehouse: Warehouse, statements: tuple[str, ...] = DAMAGE) -> None:
         warehouse.command(statement, MUTATING)
 
 
-def counts(backfill: Backfill) -> dict[str, dict[str, int]]:
-    """Return what a backfill changes, without its examples."""
-    return {
-        name: {how: count for how, count in change.items() if how != "samples"}
-        for name, change in backfill.changes.items()
-    }
-
-
 def must_agree(engine: Engine, warehouse: Warehouse) -> None:
     found = compare_warehouse(engine, warehouse)
     assert (found.mismatches, found.unfinished) == (0, []), found.samples
@@ -142,7 +134,7 @@ def test_what_differs_is_told_exactly_and_put_right_and_all_else_stays_s70_s72(
     damage(warehouse)
     damaged = dump(warehouse)
     told = run(context, RELOAD_WAREHOUSE, DAYS, dry_run=True)
-    assert counts(told) == CHANGES
+    assert counts(told.changes) == CHANGES
     assert told.changes["events 2026-11-02"]["samples"] == [
         {"added": {"user_id": "ann", "metric": "lessons", "key": "2-1"}}
     ]
@@ -168,7 +160,7 @@ def test_days_and_tables_that_are_not_named_stay_as_they_are(
     day_1 = DAMAGE[0].replace("11-02", "11-01")
     damage(warehouse, (DAMAGE[0], day_1, DAMAGE[1]))
     done = run(context, RELOAD_WAREHOUSE, {**DAY, "tables": ["events"]})
-    assert counts(done) == {"events 2026-11-02": {"added": 1}}
+    assert counts(done.changes) == {"events 2026-11-02": {"added": 1}}
     rows = warehouse.ask("select local_date, user_id from events order by all")
     assert [str(row["local_date"]) for row in rows if row["user_id"] == "ann"] == [
         "2026-11-02",
@@ -193,7 +185,7 @@ def test_loads_go_on_between_its_chunks_and_nothing_is_missed_or_doubled(
         if done % 3 == 1:
             load(context.engine, warehouse)
     assert read(context, number).state is State.DONE
-    changes = counts(read(context, number))
+    changes = counts(read(context, number).changes)
     assert {name: changes[name] for name in LOADED_ALIKE} == {
         name: CHANGES[name] for name in LOADED_ALIKE
     }
@@ -235,7 +227,9 @@ def test_killed_anywhere_it_goes_on_and_has_counted_everything_s71(
     *_, last = chunks(context, number)
     assert (last.state, deaths) == (State.DONE, [dies_at])
     expected = {"events", "point_entries", "point_days", "active_users", "active_months"}
-    assert counts(last) == {name: CHANGES[name] for name in CHANGES if name.split()[0] in expected}
+    assert counts(last.changes) == {
+        name: CHANGES[name] for name in CHANGES if name.split()[0] in expected
+    }
     touched = expected | {"user_days", "metric_days"}
     assert {name: dump(warehouse)[name] for name in touched} == {
         name: before[name] for name in touched
@@ -256,7 +250,10 @@ def test_an_outage_is_waited_for_and_a_server_is_as_good_as_the_embedded_engine(
             run_chunk(context, number, 0, lambda: NOW, is_outage)
         assert (read(context, number).state, read(context, number).attempts) == (State.PLANNED, 0)
         *_, last = chunks(context, number)
-        assert (last.state, counts(last)) == (State.DONE, {"events 2026-11-02": {"added": 1}})
+        assert (last.state, counts(last.changes)) == (
+            State.DONE,
+            {"events 2026-11-02": {"added": 1}},
+        )
         must_agree(engine, warehouse)
 
         # What ClickHouse refuses to do is a failure, with its words

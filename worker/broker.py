@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 from dramatiq import Broker, Consumer, MessageProxy, Middleware
 from dramatiq.brokers.redis import RedisBroker, _RedisConsumer
-from dramatiq.common import compute_backoff
+from dramatiq.common import compute_backoff, current_millis
 from dramatiq.errors import ConnectionClosed
 from redis import RedisError
 
@@ -149,7 +149,7 @@ class GatheringBroker(RedisBroker):
         heartbeats = f"{self.namespace}:__heartbeats__"
         found: list[tuple[bytes, bytes]] = self._fetch(
             keys=[name, f"{name}.msgs", self._held(queue_name), heartbeats],
-            args=[messages_max, time.time_ns() // 1_000_000, self.broker_id],
+            args=[messages_max, current_millis(), self.broker_id],
         )
         return found
 
@@ -237,10 +237,9 @@ class _GatheringConsumer(_RedisConsumer):
 
     def _open(self, held_id: bytes, body: bytes) -> MessageProxy | None:
         """Return the message, or None where it is none and was set aside."""
-        now_milliseconds = time.time_ns() // 1_000_000
         try:
             message_id = read_id(held_id)
-            message = open_envelope(body, self.broker.actors, self.queue_name, now_milliseconds)
+            message = open_envelope(body, self.broker.actors, self.queue_name, current_millis())
         except MalformedMessage as error:
             self._set_aside(held_id, body, error)
             return None
@@ -283,7 +282,8 @@ class _GatheringConsumer(_RedisConsumer):
             if time.monotonic() > self._gives_back_at:
                 self.broker.give_back(self.queue_name)
                 self._gives_back_at = time.monotonic() + GIVE_BACK_SECONDS
-            self.broker.acknowledge(self.queue_name)
+            else:
+                self.broker.acknowledge(self.queue_name)
 
     def _wait_for_room(self) -> None:
         """Wait until half is done: a moment where there is some room, longer where there is none.

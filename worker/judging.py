@@ -7,11 +7,9 @@ RabbitMQ then brings what was not settled again.
 
 from __future__ import annotations
 
-import time
-
 from dramatiq import MessageProxy
 from dramatiq.brokers.rabbitmq import RabbitmqBroker, _RabbitmqConsumer, _RabbitmqMessage
-from dramatiq.common import q_name
+from dramatiq.common import current_millis, q_name
 from dramatiq.errors import ConnectionClosed
 from pika.exceptions import (  # type: ignore[import-untyped]  # pika carries no types
     AMQPChannelError,
@@ -48,9 +46,7 @@ class JudgingConsumer(_RabbitmqConsumer):
             return None
         tag = method.delivery_tag
         try:
-            message = open_envelope(
-                body, self.broker.actors, self.queue_name, time.time_ns() // 1_000_000
-            )
+            message = open_envelope(body, self.broker.actors, self.queue_name, current_millis())
         except MalformedMessage as error:
             self._set_aside(body, error)
             self.channel.basic_ack(tag)

@@ -26,7 +26,10 @@ def running_cluster(place: Path) -> Iterator[str]:
         ports = [stack.enter_context(_running_node(place / str(number))) for number in range(NODES)]
         nodes = [stack.enter_context(Redis(port=port)) for port, _ in ports]
         _introduce(nodes, ports)
-        wait_until(lambda: all(map(_is_ready, nodes)), message="the cluster's nodes agree")
+        wait_until(
+            lambda: all(is_in_order(node, nodes=NODES) for node in nodes),
+            message="the cluster's nodes agree",
+        )
         yield "redis+cluster://" + ",".join(f"127.0.0.1:{port}" for port, _ in ports)
 
 
@@ -52,12 +55,18 @@ def _running_node(place: Path) -> Iterator[tuple[int, int]]:
 def _introduce(nodes: Sequence[Any], ports: Sequence[tuple[int, int]]) -> None:
     for number, node in enumerate(nodes):
         first, last = number * SLOTS // NODES, (number + 1) * SLOTS // NODES - 1
-        node.execute_command("CLUSTER ADDSLOTSRANGE", first, last)
+        take_slots(node, first, last)
         node.execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
     for port, bus_port in ports[1:]:
         nodes[0].execute_command("CLUSTER MEET", "127.0.0.1", port, bus_port)
 
 
-def _is_ready(node: Any) -> bool:
+def take_slots(node: Any, first: int, last: int) -> None:
+    """Make a node the one that has these slots."""
+    node.execute_command("CLUSTER ADDSLOTSRANGE", first, last)
+
+
+def is_in_order(node: Any, *, nodes: int) -> bool:
+    """Tell whether a node knows so many, and that they have all slots."""
     info = node.execute_command("CLUSTER INFO")
-    return (info["cluster_state"], info["cluster_known_nodes"]) == ("ok", str(NODES))
+    return (info["cluster_state"], info["cluster_known_nodes"]) == ("ok", str(nodes))

@@ -2,9 +2,9 @@
 
 `valkey_url`, `postgres_url`, `database_url`: embedded servers, one pair for each xdist worker.
 `every_redis_url`, `every_database_url`: the same test on embedded servers and on those that run on
-this machine; `every_rankings_url`: on a Redis Cluster, too. `rabbitmq_url`: the one that runs here.
-A server that is missing skips the test with a word about it, and fails it where
-STREAKLINE_TEST_REQUIRE_SERVERS=1 (CI).
+this machine; `every_rankings_url`: on a Redis Cluster, too. `rabbitmq_url`: the one that runs here;
+`each_broker_url`: the same test on Valkey and on RabbitMQ. A server that is missing skips the test
+with a word about it, and fails it where STREAKLINE_TEST_REQUIRE_SERVERS=1 (CI).
 """
 
 from __future__ import annotations
@@ -144,7 +144,23 @@ def every_rankings_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def rabbitmq_url() -> str:
-    """URL of the RabbitMQ that runs here; queues must be named anew and deleted by the test."""
-    servers.require_rabbitmq(servers.RUNNING_RABBITMQ_URL)
-    return servers.RUNNING_RABBITMQ_URL
+def _virtual_host() -> Iterator[str]:
+    with servers.virtual_host(servers.RUNNING_RABBITMQ_URL) as url:
+        yield url
+
+
+@pytest.fixture
+def rabbitmq_url(_virtual_host: str) -> Iterator[str]:
+    """URL of a virtual host of this session's own, on the RabbitMQ that runs here, with no queue.
+
+    Queues must have the names that Streakline gives them.
+    """
+    yield _virtual_host
+    servers.delete_queues(_virtual_host)
+
+
+@pytest.fixture(params=["redis", "rabbitmq"])
+def each_broker_url(request: pytest.FixtureRequest) -> str:
+    """A broker of each kind in turn: the embedded Valkey, and RabbitMQ."""
+    name = "valkey_url" if request.param == "redis" else "rabbitmq_url"
+    return str(request.getfixturevalue(name))

@@ -24,7 +24,9 @@ from threading import Thread
 import trustme
 from redis import Redis
 
+from tests.cluster import SLOTS, is_in_order, take_slots
 from tests.servers import free_port, lacks, started_redis
+from tests.waiting import wait_until
 
 HOST = "127.0.0.1"
 POSTGRES_PROGRAMS = Path("/usr/lib/postgresql")
@@ -68,8 +70,10 @@ def _write(leaf: trustme.LeafCert, folder: Path, name: str) -> None:
 
 
 @contextmanager
-def encrypted_redis(certificates: Certificates, user: str, password: str) -> Iterator[int]:
-    """Run a Redis that lets one user in; yield its port."""
+def encrypted_redis(
+    certificates: Certificates, user: str, password: str, *, is_cluster: bool = False
+) -> Iterator[int]:
+    """Run a Redis that lets one user in, as a cluster of one node or by itself; yield its port."""
     program = shutil.which("redis-server")
     if program is None:
         lacks("no redis-server is installed")
@@ -85,11 +89,17 @@ def encrypted_redis(certificates: Certificates, user: str, password: str) -> Ite
         "save": "",
         "dir": str(certificates.folder),
     }
+    if is_cluster:
+        settings |= {"cluster-enabled": "yes", "tls-cluster": "yes"}
+        settings |= {"cluster-port": str(free_port())}
     users = f"--user default off --user {user} on >{password} ~* &* +@all".split()
     admin = Redis(
         host=HOST, port=port, username=user, password=password, ssl=True, ssl_cert_reqs="none"
     )
     with started_redis(Path(program), settings, admin, *users):
+        if is_cluster:
+            take_slots(admin, 0, SLOTS - 1)
+            wait_until(lambda: is_in_order(admin, nodes=1))
         yield port
 
 

@@ -23,6 +23,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from dramatiq.common import dq_name, xq_name
 from psycopg import sql
 from redis import Redis
 from redis.exceptions import RedisError
@@ -30,7 +31,9 @@ from sqlalchemy import make_url
 
 from models.database import open_engine
 from models.migrations import upgrade
+from streakline.rabbitmq_transport import QuorumBroker
 from tests.waiting import wait_until
+from worker.cli.servers import QUEUES
 from worker.embedded import stop_if_unused
 
 HOME_PREFIX = "streakline-test-"
@@ -52,6 +55,7 @@ RUNNING_REDIS_URL = os.environ.get("STREAKLINE_TEST_REDIS_URL", "redis://127.0.0
 RUNNING_RABBITMQ_URL = os.environ.get(
     "STREAKLINE_TEST_RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672"
 )
+RABBITMQ_CONTROL_SECONDS_MAX = 60
 REDIS_DATABASES = (0, 1)  # the broker's and the rest's: streakline.addresses.place_redis
 
 
@@ -140,13 +144,46 @@ def require_redis(url: str) -> None:
         lacks(f"no Redis at {RUNNING_REDIS_URL}: {error}")
 
 
-def require_rabbitmq(url: str) -> None:
-    """Skip the test, or fail it in CI, unless something listens at this URL."""
+@contextmanager
+def virtual_host(url: str) -> Iterator[str]:
+    """Make a virtual host of RabbitMQ, in which queues' names are free, and yield its URL.
+
+    Skips the test, or fails it in CI, where nothing listens at the URL or rabbitmqctl may not.
+    """
     parts = urlsplit(url)
     try:
         socket.create_connection((parts.hostname or "", parts.port or 5672), timeout=2).close()
     except OSError as error:
         lacks(f"no RabbitMQ at {parts.hostname}:{parts.port}: {error}")
+    name = f"streakline-test-{uuid4().hex[:10]}"
+    control_rabbitmq("add_vhost", name)
+    try:
+        control_rabbitmq("set_permissions", "-p", name, parts.username or "", ".*", ".*", ".*")
+        yield f"{url.rstrip('/')}/{name}"
+    finally:
+        control_rabbitmq("delete_vhost", name)
+
+
+def control_rabbitmq(*command: str) -> str:
+    """Run rabbitmqctl and return its output; skip or fail the test where that is impossible."""
+    program = shutil.which("rabbitmqctl")
+    if program is None:
+        lacks("rabbitmqctl is not installed")
+    done = subprocess.run(  # the program and its words are ours
+        [program, *command], capture_output=True, text=True, timeout=RABBITMQ_CONTROL_SECONDS_MAX
+    )
+    if done.returncode:
+        lacks(f"rabbitmqctl {command[0]}: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout
+
+
+def delete_queues(url: str) -> None:
+    """Delete all queues that Streakline makes in a virtual host."""
+    broker = QuorumBroker(url)
+    for queue in QUEUES:
+        for name in (queue, dq_name(queue), xq_name(queue)):
+            broker.channel.queue_delete(name)
+    broker.close()
 
 
 def lacks(what: str) -> NoReturn:

@@ -53,6 +53,7 @@ class Stack:
 
     environment: Mapping[str, str]
     broker_url: str
+    redis_url: str | None
     namespace: str
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -87,7 +88,7 @@ class Stack:
 
     def client(self) -> Client:
         """Return a client of this stack's queue."""
-        return Client(self.broker_url, namespace=self.namespace)
+        return Client(self.broker_url, self.redis_url, namespace=self.namespace)
 
     def stop(self) -> None:
         """Stop what runs, as a platform would."""
@@ -100,9 +101,18 @@ class Stack:
 
 @contextmanager
 def running_stack(
-    *, database_url: str, broker_url: str, namespace: str, home: Path, program: str = PROGRAM
+    *,
+    database_url: str,
+    broker_url: str,
+    redis_url: str | None = None,
+    namespace: str,
+    home: Path,
+    program: str = PROGRAM,
 ) -> Iterator[Stack]:
-    """Yield a stack with its program in force and nothing running yet."""
+    """Yield a stack with its program in force and nothing running yet.
+
+    Without `redis_url` rankings are in the broker's Redis.
+    """
     path = home / "streakline.toml"
     path.write_text(program, encoding="utf-8")
     stack = Stack(
@@ -111,11 +121,13 @@ def running_stack(
             "STREAKLINE_HOME": str(home),
             "STREAKLINE_DATABASE_URL": database_url,
             "STREAKLINE_BROKER_URL": broker_url,
+            "STREAKLINE_REDIS_URL": redis_url or "",
             "STREAKLINE_NAMESPACE": namespace,
             "STREAKLINE_PROGRAM": str(path),
             "COLUMNS": "200",
         },
         broker_url=broker_url,
+        redis_url=redis_url,
         namespace=namespace,
     )
     try:

@@ -36,6 +36,8 @@ OVERDUE = timedelta(seconds=30)
 """A chunk that should have begun so long ago has lost its message; none runs for so long."""
 CLEARED_ROWS_MAX = 50_000
 """At once: a second's work."""
+DELAY_SECONDS_MAX = 60.0
+"""How long a message waits with a worker: RabbitMQ wants each back within half an hour."""
 FAILED_SECONDS = 1.0
 """How long after a failure it is tried again."""
 
@@ -125,6 +127,8 @@ class BackfillRunner:
             with self._context.engine.begin() as connection:
                 due_at = utc_now() + timedelta(seconds=rest)
                 statements.put_next_at(connection, backfill_id, due_at)
+        if rest > DELAY_SECONDS_MAX:
+            return  # the tick sends it when it is due
         self._broker.get_actor(RUN_ACTOR).send_with_options(
             args=(backfill_id, step), delay=round(rest * 1000) or None
         )

@@ -21,9 +21,11 @@ from dramatiq.errors import ConnectionClosed
 from redis import RedisError
 
 from streakline.addresses import is_redis
-from streakline.redis_connection import open_redis
+from streakline.redis_connection import AnyRedis, open_redis
 from worker.envelopes import open_envelope, read_id
+from worker.rabbitmq import TellingBroker
 from worker.retries import MalformedMessage, RetryOrKeep
+from worker.taken import Takers
 
 HEARTBEAT_TIMEOUT_MILLISECONDS = 30_000
 """A worker that was silent for so long is dead, and its messages go back on the queue."""
@@ -45,15 +47,16 @@ ALWAYS = 1_000_000
 log = structlog.get_logger(__name__)
 
 
-def open_broker(url: str, namespace: str, middleware: Sequence[Middleware] = ()) -> Broker:
-    """Return the broker at a URL of Redis or RabbitMQ; it connects when first used."""
+def open_broker(
+    url: str, namespace: str, redis: AnyRedis, middleware: Sequence[Middleware] = ()
+) -> Broker:
+    """Return the broker at a URL of Redis or RabbitMQ; it connects when first used.
+
+    `redis` is that of the rankings, where workers tell what they have taken from RabbitMQ.
+    """
     if is_redis(url):
         return open_redis_broker(url, namespace, middleware)
-    # These need pika, which Redis does not.
-    from streakline.rabbitmq_transport import open_rabbitmq
-    from worker.judging import JudgingBroker
-
-    return open_rabbitmq(url, middleware, JudgingBroker)
+    return TellingBroker(url, Takers(redis, namespace), middleware)
 
 
 def open_redis_broker(
@@ -274,7 +277,10 @@ class _GatheringConsumer(_RedisConsumer):
         self.prefetch = min(self._messages_max, fitting)
 
     def close(self) -> None:
-        self._acknowledge()
+        # Dramatiq would leave what was fetched and not yet handed out with a worker that is gone.
+        self.message_cache = []
+        with _closing():
+            self.broker.give_back(self.queue_name)
         super().close()
 
     def _acknowledge(self) -> None:

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from smtplib import SMTPException
 from typing import Any, cast
 
-from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.brokers.redis import RedisBroker
 from redis.cluster import RedisCluster
 from sqlalchemy import text
@@ -23,6 +22,7 @@ from streakline.redis_connection import AnyRedis
 from worker.clock import utc_now
 from worker.mailing.files import EmailFiles
 from worker.outages import reason_of
+from worker.rabbitmq import TellingBroker
 from worker.runtime import Runtime
 from worker.schedule import STALE_SLOTS
 from worker.status import overdue_ticks, read_status
@@ -103,8 +103,8 @@ def _broker(runtime: Runtime) -> str:
     broker = runtime.broker
     if isinstance(broker, RedisBroker):
         return _describe_redis(_info(broker.client))
-    assert isinstance(broker, RabbitmqBroker)
-    return f"RabbitMQ {broker.connection.params.host}"
+    assert isinstance(broker, TellingBroker)
+    return broker.describe()
 
 
 def _info(redis: AnyRedis, **options: Any) -> dict[str, Any]:

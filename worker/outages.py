@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import redis
 from dramatiq.errors import BrokerConnectionError
+from pika.adapters.utils.connection_workflow import (  # type: ignore[import-untyped]  # no types
+    AMQPConnectorException,
+)
+from pika.exceptions import AMQPError  # type: ignore[import-untyped]  # as above
 from redis.exceptions import ClusterError, RedisClusterException
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
@@ -16,8 +20,15 @@ from streakline.errors import StreaklineError
 CONNECTION_STATES = ("08", "25006", "53", "57P")
 """Beginnings of SQLSTATE: connection exceptions, a server that takes no writes (a replica after a
 failover), one whose disk, memory or connections are used up, one that shuts down or starts up."""
-
+_RABBITMQ_ERRORS = (BrokerConnectionError, AMQPError, AMQPConnectorException)
 _REDIS_OUTAGES = (redis.ConnectionError, redis.TimeoutError, ClusterError, RedisClusterException)
+_RABBITMQ_REMEDIES = {
+    "Login was refused": "its user or password is wrong",
+    "NOT_ALLOWED": "its path names a virtual host that is not there, or not for this user",
+    "ACCESS_REFUSED": "its user needs permission to configure, write and read our queues",
+    "PRECONDITION_FAILED": "a queue there was made otherwise; delete it once it is empty",
+}
+"""What RabbitMQ says, and what that says about the URL."""
 
 
 def is_outage(error: BaseException) -> bool:
@@ -27,7 +38,7 @@ def is_outage(error: BaseException) -> bool:
         return error.connection_invalidated or _is_connection_state(state)
     if isinstance(error, WarehouseUnavailable):
         return not isinstance(error, WarehouseFailed)
-    return isinstance(error, (NoProgram, BrokerConnectionError, *_REDIS_OUTAGES))
+    return isinstance(error, (NoProgram, *_RABBITMQ_ERRORS, *_REDIS_OUTAGES))
 
 
 def reason_of(error: Exception) -> str | None:
@@ -40,6 +51,8 @@ def reason_of(error: Exception) -> str | None:
         return f"Postgres cannot be used ({reason}); check STREAKLINE_DATABASE_URL" + _trust(
             reason, authority
         )
+    if isinstance(error, _RABBITMQ_ERRORS):
+        return _rabbitmq_reason(error)
     if isinstance(error, (redis.RedisError, RedisClusterException)):
         return (
             f"Redis does not answer ({error}); check STREAKLINE_REDIS_URL, STREAKLINE_BROKER_URL"
@@ -59,3 +72,11 @@ def _trust(reason: str, authority: str) -> str:
 def _is_connection_state(state: str | None) -> bool:
     # An error without a state never came from a server: the connection failed before.
     return state is None or state.startswith(CONNECTION_STATES)
+
+
+def _rabbitmq_reason(error: Exception) -> str:
+    text = str(error)
+    for said, remedy in _RABBITMQ_REMEDIES.items():
+        if said in text:
+            return f"RabbitMQ refuses ({text}); check STREAKLINE_BROKER_URL: {remedy}"
+    return f"RabbitMQ cannot be reached ({text or repr(error)}); check STREAKLINE_BROKER_URL"

@@ -3,7 +3,7 @@
 Dramatiq does the first by chance, at one command in a thousand; here a tick does it, so that the
 messages of a dead worker run again within the time-out and an interval. The second concerns what
 `worker.retries` could not put anywhere else. All that a message causes is idempotent, so one that
-runs twice does no harm. RabbitMQ gives back what a dead connection held by itself.
+runs twice does no harm. RabbitMQ does the first by itself as soon as a connection is dead.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dramatiq.brokers.redis import RedisBroker
 from dramatiq.common import dq_name
 
 from worker.broker import open_redis_broker
+from worker.rabbitmq import TellingBroker
 
 _REQUEUE_REJECTED = """
 -- KEYS: <queue>, <queue>.msgs, <queue>.XQ, <queue>.XQ.msgs, as in Dramatiq's dispatch.lua
@@ -35,10 +36,12 @@ REJECTED_PER_RUN_MAX = 1_000
 def recover_messages(broker: Broker, url: str) -> int:
     """Put back what dead workers held and what was rejected; return how many were rejected.
 
-    Raises what redis-py raises.
+    Raises what the broker's client raises.
     """
     if not isinstance(broker, RedisBroker):
-        return 0
+        assert isinstance(broker, TellingBroker)
+        queues = sorted(broker.get_declared_queues())
+        return sum(broker.requeue_rejected(queue, REJECTED_PER_RUN_MAX) for queue in queues)
     maintainer = open_redis_broker(url, broker.namespace, maintains=True)
     try:
         queues = sorted(broker.get_declared_queues())

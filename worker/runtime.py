@@ -82,7 +82,7 @@ def open_runtime(
         rankings = Rankings(redis, settings.namespace)
         rulebooks = Rulebooks()
         warehouse = Warehouse(addresses.warehouse_url, cluster=settings.clickhouse_cluster)
-        broker = open_broker(addresses.broker_url, settings.namespace, [RetryOrKeep(engine)])
+        broker = open_broker(addresses.broker_url, settings.namespace, redis, [RetryOrKeep(engine)])
         projector = Projector(lambda: project_rankings(engine, rankings, rulebooks))
         mailer = Mailer(engine, rulebooks, settings)
         answers = Answers(engine, warehouse, redis, settings.namespace)

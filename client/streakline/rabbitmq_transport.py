@@ -1,4 +1,4 @@
-"""A queue in RabbitMQ: Dramatiq's own broker, with every publication confirmed.
+"""A queue in RabbitMQ: Dramatiq's broker on quorum queues, with every publication confirmed.
 
 What was seen lately is kept in a Redis, if one is named: asked first, marked after RabbitMQ has
 confirmed. It is a courtesy. Without a Redis, or while it is down, every event goes to the queue
@@ -16,8 +16,12 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from dramatiq import Middleware
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
+from dramatiq.common import xq_name
 from dramatiq.errors import BrokerConnectionError
-from pika.exceptions import AMQPError  # type: ignore[import-untyped]  # pika carries no types
+from pika.adapters.utils.connection_workflow import (  # type: ignore[import-untyped]  # no types
+    AMQPConnectorException,
+)
+from pika.exceptions import AMQPError  # type: ignore[import-untyped]  # as above
 from redis import RedisError
 from redis.exceptions import RedisClusterException
 
@@ -29,6 +33,12 @@ from streakline.transport import Pending, not_confirmed
 
 LIMITS = {"socket_timeout": "2", "stack_timeout": "4", "blocked_connection_timeout": "5"}
 """Seconds: to connect, to connect in full, and to wait while RabbitMQ has run out of room."""
+QUORUM = {"x-queue-type": "quorum"}
+"""A queue that a majority of RabbitMQ's nodes hold, on disk, before a publication is confirmed."""
+KEPT_WHEN_REJECTED = {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
+"""A rejected message leaves its queue when the other one has it; RabbitMQ demands the second."""
+RABBITMQ_ERRORS = (BrokerConnectionError, AMQPError, AMQPConnectorException, OSError)
+"""What a call raises where RabbitMQ cannot be reached, refuses, or does not confirm."""
 FILTER_PAUSE_SECONDS = 30.0
 """How long a Redis that failed is left alone, so that each call does not wait for it anew."""
 
@@ -36,20 +46,28 @@ _log = logging.getLogger("streakline")
 _Answer = TypeVar("_Answer")
 
 
-def open_rabbitmq(
-    url: str,
-    middleware: Sequence[Middleware] = (),
-    broker_class: type[RabbitmqBroker] = RabbitmqBroker,
-) -> RabbitmqBroker:
-    """Return the broker as backends and workers both must declare it: same queues, same arguments.
+class QuorumBroker(RabbitmqBroker):
+    """The broker as backends and workers both must declare it: same queues, same arguments.
 
-    The arguments of the queues are Dramatiq's own; RabbitMQ refuses a queue declared otherwise.
+    RabbitMQ refuses a queue that is declared otherwise than it was made. `url` may be several, with
+    semicolons between them. It connects when first used.
     """
-    return broker_class(
-        url=";".join(map(_limited, url.split(";"))),
-        confirm_delivery=True,
-        middleware=list(middleware),
-    )
+
+    def __init__(self, url: str, middleware: Sequence[Middleware] = ()) -> None:
+        super().__init__(
+            url=";".join(map(_limited, url.split(";"))),
+            confirm_delivery=True,
+            middleware=list(middleware),
+        )
+
+    def _build_queue_arguments(self, queue_name: str) -> dict[str, Any]:
+        arguments: dict[str, Any] = super()._build_queue_arguments(queue_name)  # type: ignore[no-untyped-call] # it has no types
+        return {**arguments, **QUORUM, **KEPT_WHEN_REJECTED}
+
+    def _declare_xq_queue(self, queue_name: str) -> Any:
+        """Declare where rejected messages are: for good, while Dramatiq drops them after a week."""
+        name = xq_name(queue_name)
+        return self.channel.queue_declare(queue=name, durable=True, arguments=QUORUM)
 
 
 class RabbitmqTransport:
@@ -57,7 +75,7 @@ class RabbitmqTransport:
 
     def __init__(self, broker_url: str, redis_url: str | None, namespace: str) -> None:
         self._broker_url = broker_url
-        self._broker = open_rabbitmq(broker_url)
+        self._broker = QuorumBroker(broker_url)
         self._seen = _SeenFilter(redis_url, namespace) if redis_url else None
 
     def send_events(self, pending: Sequence[Pending], received_at: datetime, /) -> set[bytes]:
@@ -88,7 +106,7 @@ class RabbitmqTransport:
     def _enqueue(self, message: JsonMessage) -> None:
         try:
             self._broker.enqueue(message)
-        except (BrokerConnectionError, AMQPError, OSError) as error:
+        except RABBITMQ_ERRORS as error:
             raise not_confirmed(self._broker_url, error) from error
 
 

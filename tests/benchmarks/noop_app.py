@@ -12,7 +12,7 @@ from typing import Any
 from dramatiq import Worker, actor
 
 from streakline.contract import APPLY_EVENTS_ACTOR, EVENTS_QUEUE, NAMESPACE
-from worker.broker import open_broker
+from worker.broker import open_redis_broker
 from worker.serving import IDLE_MILLISECONDS_MAX, PREFETCH_PER_THREAD
 from worker.settings import Settings
 
@@ -27,7 +27,7 @@ def main() -> None:
         signal.signal(number, lambda *_: stopping.set())
     url = Settings.load().broker_url
     assert url is not None
-    broker = open_broker(url.get_secret_value(), NAMESPACE)
+    broker = open_redis_broker(url.get_secret_value(), NAMESPACE)
 
     def do_nothing(events: Any, received_at: Any) -> None:
         pass

@@ -21,9 +21,11 @@ from models.database import open_engine
 from models.statements.boards import count_touches
 from models.statements.events import Outcome
 from models.warehouse.engine import Warehouse
+from streakline.addresses import is_redis
 from tests.waiting import wait_until
 from worker.broker import GatheringBroker
 from worker.cli import main
+from worker.rabbitmq import TellingConsumer
 
 POINTS: dict[str, tuple[Any, str]] = {
     # the last statement of a transaction in which something was applied
@@ -31,6 +33,7 @@ POINTS: dict[str, tuple[Any, str]] = {
     "before-projection": (worker.runtime, "project_rankings"),
     "before-ack": (GatheringBroker, "done"),
 }
+RABBITMQ_POINTS = POINTS | {"before-ack": (TellingConsumer, "ack")}
 LOADING_POINTS: dict[str, tuple[Any, str]] = {
     # of what the warehouse is to have, in the order in which it comes there
     "frozen": (models.statements.loads, "lock_source"),
@@ -41,7 +44,8 @@ LOADING_POINTS: dict[str, tuple[Any, str]] = {
 
 def die_at(point: str) -> None:
     """Replace the function that stands at the point by one that kills this process."""
-    owner, name = (POINTS | LOADING_POINTS)[point]
+    points = POINTS if is_redis(os.environ["STREAKLINE_BROKER_URL"]) else RABBITMQ_POINTS
+    owner, name = (points | LOADING_POINTS)[point]
     original: Callable[..., object] = getattr(owner, name)
 
     def die(*args: Any, **kwargs: Any) -> None:

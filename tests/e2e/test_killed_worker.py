@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from streakline import Event
 from tests.e2e.dying_worker import POINTS
-from tests.stack import Stack, read_boards
+from tests.stack import Stack, read_boards, running_stack
 from tests.waiting import wait_until
 
 USERS = 6
@@ -17,8 +19,32 @@ EVENTS = 600  # two messages: the one that the worker dies of, and one behind it
 RECOVERY_SECONDS_MAX = 90  # the design's own goal for a dead worker's messages
 
 
+@pytest.fixture
+def many_servers(
+    database_url: str, rabbitmq_url: str, cluster_url: str, namespace: str, tmp_path: Path
+) -> Iterator[Stack]:
+    with running_stack(
+        database_url=database_url,
+        broker_url=rabbitmq_url,
+        redis_url=cluster_url,
+        namespace=namespace,
+        home=tmp_path,
+    ) as stack:
+        yield stack
+
+
 @pytest.mark.parametrize("point", POINTS)
 def test_nothing_is_lost_or_doubled_when_a_worker_is_killed(point: str, stack: Stack) -> None:
+    must_survive(point, stack)
+
+
+def test_nor_with_rabbitmq_as_broker_and_rankings_on_a_cluster(many_servers: Stack) -> None:
+    must_survive("before-ack", many_servers)
+    # which asks the analytics process for the warehouse, through RabbitMQ and the cluster
+    assert many_servers.ask("verify")["boards_checked"] == 2
+
+
+def must_survive(point: str, stack: Stack) -> None:
     # Given events on the queue and a worker that dies of the first message
     events = [
         Event(user_id=f"user-{number % USERS}", metric="lessons", key=str(number))

@@ -132,6 +132,18 @@ def test_a_rate_is_kept_by_resting_after_each_chunk_s71(runtime: Runtime) -> Non
     assert (waits.args, "eta" in waits.options) == ((number, 1), True)
 
 
+def test_a_long_rest_is_in_postgres_and_not_with_a_worker(runtime: Runtime) -> None:
+    """RabbitMQ wants a message back within half an hour."""
+    number = start(runtime, rate_max=0.01)
+    runtime.backfills.run(number, 0)
+    assert messages(runtime) == []
+    tick, due = runtime.sweeps["recover-backfills"], read(runtime, number).next_at
+    assert due > utc_now() + timedelta(seconds=module.DELAY_SECONDS_MAX)
+    assert tick(due) == recovered(0)
+    assert tick(due + module.OVERDUE + timedelta(seconds=1)) == recovered(1)
+    assert [one.args for one in messages(runtime)] == [(number, 1)]
+
+
 def test_live_traffic_goes_first_s73(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     number = start(runtime)
     runtime.backfills.run(number, 0)

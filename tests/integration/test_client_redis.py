@@ -13,7 +13,7 @@ import pytest
 from dramatiq.brokers.redis import RedisBroker
 from redis import Redis
 
-from streakline import AsyncClient, BrokerUnavailable, Client, Event
+from streakline import BrokerUnavailable, Client, Event
 from streakline.contract import (
     APPLY_EVENTS_ACTOR,
     EVENTS_QUEUE,
@@ -95,39 +95,6 @@ def test_the_producer_is_not_registered_among_dramatiqs_workers(
     assert not redis.exists(f"{namespace}:__heartbeats__")
 
 
-def test_a_repeat_is_told_and_not_queued_and_a_conflict_is_queued_s11(
-    client: Client, redis: Redis, namespace: str
-) -> None:
-    [first], [repeat], [conflict] = (
-        client.track_many(events("k", value=value)) for value in (1, 1, 2)
-    )
-    assert [first.duplicate, repeat.duplicate, conflict.duplicate] == [False, True, False]
-    assert first.event_id == repeat.event_id == conflict.event_id
-    values = [message["kwargs"]["events"][0]["value"] for message in queued(redis, namespace)]
-    assert values == ["1", "2"]
-
-
-def test_only_the_unseen_events_of_a_call_are_queued(
-    client: Client, redis: Redis, namespace: str
-) -> None:
-    client.track_many(events("a", "c"))
-    receipts = client.track_many(events("a", "b", "c", "d", "b"))
-    assert [receipt.duplicate for receipt in receipts] == [True, False, True, False, True]
-    assert all(receipt.duplicate for receipt in client.track_many(events("a", "d")))
-    assert queued_keys(redis, namespace) == [["a", "c"], ["b", "d"]]
-
-
-def test_a_long_call_is_split_into_messages_of_500(
-    client: Client, redis: Redis, namespace: str
-) -> None:
-    keys = [f"k{i}" for i in range(1201)]
-    receipts = client.track_many(events(*keys))
-    assert [receipt.event.key for receipt in receipts] == keys
-    assert [len(batch) for batch in queued_keys(redis, namespace)] == [500, 500, 201]
-    assert all(receipt.duplicate for receipt in client.track_many(events(*keys)))
-    assert len(queued(redis, namespace)) == 3
-
-
 def test_an_event_without_key_is_queued_each_time_and_leaves_no_mark_s10(
     client: Client, redis: Redis, namespace: str
 ) -> None:
@@ -135,16 +102,6 @@ def test_an_event_without_key_is_queued_each_time_and_leaves_no_mark_s10(
     first, second = queued_keys(redis, namespace)
     assert first != second
     assert not list(redis.scan_iter(f"{namespace}:seen:*"))
-
-
-def test_an_event_without_time_is_queued_without_it_s11(
-    client: Client, redis: Redis, namespace: str
-) -> None:
-    client.track("u", "lessons", key="k")
-    [message] = queued(redis, namespace)
-    assert message["kwargs"]["events"] == [
-        {"user_id": "u", "metric": "lessons", "value": "1", "key": "k"}
-    ]
 
 
 def test_what_was_seen_is_kept_in_few_keys_that_expire(
@@ -187,43 +144,6 @@ def test_of_many_threads_with_the_same_events_one_gets_each_through(
         told = [pair for pairs in threads.map(track, range(8)) for pair in pairs]
     assert sorted(key for batch in queued_keys(redis, namespace) for key in batch) == sorted(keys)
     assert sorted(key for key, duplicate in told if not duplicate and key) == sorted(keys)
-
-
-def test_a_buffer_puts_its_events_on_the_queue_together(
-    client: Client, redis: Redis, namespace: str
-) -> None:
-    with client.buffer(max_delay_ms=60_000) as buffer:
-        for key in ("a", "b", "a"):
-            buffer.track("u", "lessons", key=key)
-        assert queued(redis, namespace) == []
-    assert queued_keys(redis, namespace) == [["a", "b"]]
-
-
-async def _track_at_once(url: str, namespace: str) -> list[bool]:
-    import asyncio
-
-    async with AsyncClient(url, namespace=namespace) as client:
-        receipts = await asyncio.gather(
-            *(client.track("u", "lessons", key=f"k{i % 5}") for i in range(20))
-        )
-        await client.identify("u", name="Ada")
-    return [receipt.duplicate for receipt in receipts]
-
-
-def test_the_async_client_awaits_any_number_at_once(
-    every_redis_url: str, redis: Redis, namespace: str
-) -> None:
-    import asyncio
-
-    duplicates = asyncio.run(_track_at_once(every_redis_url, namespace))
-    assert duplicates.count(False) == 5
-    assert len(queued(redis, namespace)) == 6
-
-
-def test_a_closed_client_connects_anew(client: Client) -> None:
-    client.track("u", "lessons", key="k")
-    client.close()
-    assert client.track("u", "lessons", key="k").duplicate
 
 
 def test_a_redis_that_refuses_the_command_has_not_confirmed(

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
+from decimal import Decimal
 from ssl import SSLCertVerificationError
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 import pytest
+from redis.exceptions import RedisClusterException
 from sqlalchemy import text
 
 from models.migrations import upgrade
+from models.rules.rankings import Board, Score
 from models.warehouse.engine import Warehouse, WarehouseUnavailable
 from streakline import BrokerUnavailable, Client
-from streakline.rabbitmq_transport import open_rabbitmq
-from tests.applying import opened
+from streakline.rabbitmq_transport import QuorumBroker
+from tests.applying import opened, opened_rankings
 from tests.clickhouse import ClickhouseServer
 from tests.encrypted import (
     HOST,
@@ -70,6 +74,22 @@ def test_redis_takes_what_is_signed_by_the_named_authority_from_the_named_user(
         assert found.ok, found
     with Client(url, namespace=namespace) as client:
         assert client.track("u", "lessons").duplicate is False
+
+
+def test_a_redis_cluster_is_trusted_by_its_authority_alone(
+    certificates: Certificates, namespace: str
+) -> None:
+    board = Board(leaderboard="runs", run="all", segment="all", since=1, ascending=False)
+    with encrypted_redis(certificates, USER, PASSWORD, is_cluster=True) as port:
+        url = f"rediss+cluster://{LOGIN}:{port}/?ssl_ca_certs="
+        with opened_rankings(url + certificates.file("authority.pem"), namespace) as rankings:
+            rankings.put(board, {"a": Score(Decimal(1), datetime(2026, 11, 23, tzinfo=UTC))})
+            assert rankings.count(board) == 1
+        with (
+            opened_rankings(url + certificates.file("stranger.pem"), namespace) as rankings,
+            pytest.raises(RedisClusterException, match="certificate verify failed"),
+        ):
+            rankings.count(board)
 
 
 def test_redis_signed_by_somebody_else_is_refused_with_what_to_name(
@@ -151,15 +171,17 @@ def test_clickhouse_is_trusted_by_its_authority_alone(
 def test_rabbitmq_is_trusted_by_its_authority_alone(
     rabbitmq_url: str, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain, _, port = rabbitmq_url.removeprefix("amqp://").rpartition(":")
+    parts = urlsplit(rabbitmq_url)
+    user, _, _ = parts.netloc.rpartition("@")
     authority, stranger = (certificates.file(f"{one}.pem") for one in ("authority", "stranger"))
 
     def connect(options: str = "") -> None:
-        broker = open_rabbitmq(f"amqps://{plain}:{listening}{options}")
+        url = f"amqps://{user}@{parts.hostname}:{listening}{parts.path}{options}"
+        broker = QuorumBroker(url)
         with closing(broker):
             assert broker.connection.is_open
 
-    with decrypting(certificates, int(port)) as listening:
+    with decrypting(certificates, parts.port or 5672) as listening:
         connect(f"?ssl_options={{'cafile':'{authority}'}}")
         for wrong in ("", f"?ssl_options={{'cafile':'{stranger}'}}"):
             with pytest.raises(SSLCertVerificationError):

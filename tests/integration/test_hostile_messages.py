@@ -12,7 +12,6 @@ import dramatiq
 import pytest
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.brokers.redis import RedisBroker
-from dramatiq.common import dq_name, xq_name
 from sqlalchemy import Engine
 
 from models import tables
@@ -25,9 +24,9 @@ from streakline.contract import (
 )
 from streakline.messages import events_message, users_message
 from tests.applying import opened, put_program, read_table
+from tests.brokers import opened_broker
 from tests.stack import PROGRAM
 from tests.waiting import wait_until
-from worker.broker import open_broker
 from worker.envelopes import DEPTH_MAX, MESSAGE_BYTES_MAX
 from worker.queues import read_waiting
 from worker.retries import RetryOrKeep
@@ -249,31 +248,30 @@ def test_while_postgres_is_away_rubbish_stays_in_the_broker(
 
 
 def test_rabbitmq_keeps_no_rubbish_and_brings_none_again(
-    rabbitmq_url: str, database_url: str, namespace: str
+    rabbitmq_url: str, database_url: str, valkey_url: str, namespace: str
 ) -> None:
-    queue, ran = f"streakline-test-{namespace}", []
+    ran: list[int] = []
     rubbish = [body for name, body in NO_MESSAGES.items() if name != "too large"]
     changes = {"actor_name": "act", "args": [], "kwargs": {}}
-    with opened(database_url) as engine:
-        broker = open_broker(rabbitmq_url, namespace, [RetryOrKeep(engine)])
+    with (
+        opened(database_url) as engine,
+        opened_broker(rabbitmq_url, valkey_url, namespace, [RetryOrKeep(engine)]) as broker,
+    ):
         assert isinstance(broker, RabbitmqBroker)
-        dramatiq.actor(broker=broker, actor_name="act", queue_name=queue)(lambda: ran.append(1))
-        worker = dramatiq.Worker(broker, queues={queue}, worker_threads=2, worker_timeout=10)
-        try:
-            broker.declare_queue(queue, ensure=True)
-            for body in rubbish:
-                broker.channel.basic_publish("", queue, body)
-            for taken in TAKEN.values():
-                broker.channel.basic_publish("", queue, good("good", **changes, **taken))
-            worker.start()
-            wait_until(lambda: len(ran) == len(TAKEN) and len(dead(engine)) == len(rubbish))
-            alive = [thread.is_alive() for thread in (*worker.workers, *worker.consumers.values())]
-            worker.stop()
-            assert broker.get_queue_message_counts(queue) == (0, 0, 0)
-        finally:
-            for name in (queue, dq_name(queue), xq_name(queue)):
-                broker.channel.queue_delete(name)
-            broker.close()
+        dramatiq.actor(broker=broker, actor_name="act", queue_name=EVENTS_QUEUE)(
+            lambda: ran.append(1)
+        )
+        broker.declare_queue(EVENTS_QUEUE, ensure=True)
+        for body in rubbish:
+            broker.channel.basic_publish("", EVENTS_QUEUE, body)
+        for taken in TAKEN.values():
+            broker.channel.basic_publish("", EVENTS_QUEUE, good("good", **changes, **taken))
+        worker = dramatiq.Worker(broker, worker_threads=2, worker_timeout=10)
+        worker.start()
+        wait_until(lambda: len(ran) == len(TAKEN) and len(dead(engine)) == len(rubbish))
+        alive = [thread.is_alive() for thread in (*worker.workers, *worker.consumers.values())]
+        worker.stop()
+        assert broker.get_queue_message_counts(EVENTS_QUEUE) == (0, 0, 0)
         assert alive == [True] * 4
         assert {row["body"] for row in dead(engine)} == set(rubbish)
 

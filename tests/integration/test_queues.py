@@ -18,7 +18,7 @@ ABOUT = timedelta(minutes=1)
 
 
 @pytest.fixture
-def broker(every_redis_url: str, namespace: str) -> Iterator[Broker]:
+def redis_broker(every_redis_url: str, namespace: str) -> Iterator[Broker]:
     broker = open_redis_broker(every_redis_url, namespace)
     broker.declare_queue(EVENTS_QUEUE)
     yield broker
@@ -26,8 +26,9 @@ def broker(every_redis_url: str, namespace: str) -> Iterator[Broker]:
 
 
 def test_all_is_applied_up_to_when_the_oldest_message_was_sent(
-    broker: Broker, every_redis_url: str, namespace: str
+    redis_broker: Broker, every_redis_url: str, namespace: str
 ) -> None:
+    broker = redis_broker
     later = datetime.now(UTC) + ONE_HOUR
     assert read_applied_until(broker, later) == later, "nothing waits"
     with Client(every_redis_url, namespace=namespace) as client:

@@ -217,6 +217,23 @@ def test_lost_boards_are_found_without_anything_changing(live: Live) -> None:
     assert watch_rankings(live.engine, live.context.rankings) == 0
 
 
+def test_boards_older_than_postgres_are_not_missed_but_found_by_verify_and_mended(
+    live: Live,
+) -> None:
+    """As after a replica took over, or a Redis came back with an older file: the mark is there."""
+    keys: Any = list(live.redis.scan_iter(match=f"{live.namespace}:ranking:*", count=10_000))
+    older: dict[bytes, Any] = {key: live.redis.dump(key) for key in keys}
+    live.put_run(3, value=50)
+    for key, value in older.items():
+        live.redis.restore(key, 0, value, replace=True)
+    assert watch_rankings(live.engine, live.context.rankings) == 0
+    verified = Verified()
+    verify_boards(live.engine, live.context.rankings, live.context.rulebooks, verified)
+    assert verified.board_mismatches > 0
+    run(live.context, KIND, {})
+    live.check()
+
+
 def test_a_board_that_nobody_is_on_any_more_is_not_taken_for_lost(live: Live) -> None:
     for one in range(1, USERS, 2):
         move_to_france(live, one)

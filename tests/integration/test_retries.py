@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, cast
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
 
 import dramatiq
 import pytest
 import redis
-from dramatiq import Message
-from dramatiq.brokers.redis import RedisBroker
+from dramatiq import Broker, Message
 from dramatiq.common import dq_name
+from dramatiq.errors import ConnectionClosed
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from models import tables
 from models.database import open_engine
 from tests.applying import opened, read_table
+from tests.brokers import is_settled, opened_broker, rejected, working
 from tests.waiting import wait_until
 from worker import retries
-from worker.broker import GatheringBroker, open_redis_broker
+from worker.broker import GatheringBroker
 from worker.recovery import recover_messages
 from worker.retries import MalformedMessage, RetryOrKeep
 
@@ -50,26 +51,18 @@ def unreachable_engine() -> Iterator[Engine]:
     engine.dispose()
 
 
-@contextmanager
-def opened_broker(url: str, namespace: str, engine: Engine) -> Iterator[RedisBroker]:
-    broker = open_redis_broker(url, namespace, [RetryOrKeep(engine)])
-    try:
-        yield broker
-    finally:
-        broker.client.close()
+Opening = Callable[[Engine], AbstractContextManager[Broker]]
 
 
-@contextmanager
-def working(broker: RedisBroker) -> Iterator[None]:
-    worker = dramatiq.Worker(broker, worker_threads=1, worker_timeout=10)
-    worker.start()
-    try:
-        yield
-    finally:
-        worker.stop()
+@pytest.fixture
+def opening(each_broker_url: str, valkey_url: str, namespace: str) -> Opening:
+    """Return what opens a broker that keeps the dead in a database."""
+    return lambda engine: opened_broker(
+        each_broker_url, valkey_url, namespace, [RetryOrKeep(engine)]
+    )
 
 
-def declare(broker: RedisBroker, function: Callable[[], object]) -> dramatiq.Actor[[], object]:
+def declare(broker: Broker, function: Callable[[], object]) -> dramatiq.Actor[[], object]:
     return dramatiq.actor(broker=broker, queue_name=QUEUE, actor_name="act")(function)
 
 
@@ -85,34 +78,20 @@ def failing(runs: list[int], *outcomes: Exception | None) -> Callable[[], None]:
     return act
 
 
-def is_settled(broker: RedisBroker) -> bool:
-    """Tell whether nothing is queued, delayed, or held by a worker."""
-    return bool(cast(Any, broker).do_qsize(QUEUE) == 0)
-
-
-def rejected(broker: RedisBroker) -> Sequence[Message[object]]:
-    """Return the messages that wait in the broker for the recovery."""
-    client = cast(Any, broker.client)
-    name = f"{broker.namespace}:{QUEUE}.XQ"
-    ids = client.zrange(name, 0, -1)
-    bodies = client.hgetall(f"{name}.msgs")  # read last: it has what was listed before
-    return [Message.decode(bodies[one]) for one in ids]
-
-
 def dead(engine: Engine) -> list[dict[str, Any]]:
     return read_table(engine, tables.dead_messages)
 
 
 def test_a_failing_message_is_retried_and_then_kept_as_dead(
-    valkey_url: str, namespace: str, engine: Engine
+    opening: Opening, engine: Engine
 ) -> None:
     runs: list[int] = []
-    with opened_broker(valkey_url, namespace, engine) as broker:
+    with opening(engine) as broker:
         act = declare(broker, failing(runs, RuntimeError("no \x00 luck")))
         with working(broker):
             sent = act.send()
             wait_until(lambda: dead(engine) and is_settled(broker))
-        assert rejected(broker) == []
+        assert rejected(broker, QUEUE) == []
     [kept] = dead(engine)
     assert len(runs) == 1 + RETRIES_MAX
     assert (kept["message_id"], kept["queue"], kept["actor"]) == (sent.message_id, QUEUE, "act")
@@ -122,23 +101,21 @@ def test_a_failing_message_is_retried_and_then_kept_as_dead(
 
 
 def test_a_message_that_succeeds_on_a_retry_is_done_and_nowhere_kept(
-    valkey_url: str, namespace: str, engine: Engine
+    opening: Opening, engine: Engine
 ) -> None:
     runs: list[int] = []
-    with opened_broker(valkey_url, namespace, engine) as broker:
+    with opening(engine) as broker:
         act = declare(broker, failing(runs, RuntimeError("once"), RuntimeError("twice"), None))
         with working(broker):
             act.send()
             wait_until(lambda: len(runs) == 3 and is_settled(broker))
-        assert rejected(broker) == []
+        assert rejected(broker, QUEUE) == []
     assert dead(engine) == []
 
 
-def test_a_malformed_message_is_dead_at_once(
-    valkey_url: str, namespace: str, engine: Engine
-) -> None:
+def test_a_malformed_message_is_dead_at_once(opening: Opening, engine: Engine) -> None:
     runs: list[int] = []
-    with opened_broker(valkey_url, namespace, engine) as broker:
+    with opening(engine) as broker:
         act = declare(broker, failing(runs, MalformedMessage("carries str instead of a list")))
         with working(broker):
             act.send()
@@ -149,9 +126,9 @@ def test_a_malformed_message_is_dead_at_once(
 
 
 def test_arguments_that_the_actor_does_not_take_end_as_dead_too(
-    valkey_url: str, namespace: str, engine: Engine
+    opening: Opening, engine: Engine
 ) -> None:
-    with opened_broker(valkey_url, namespace, engine) as broker:
+    with opening(engine) as broker:
         act = declare(broker, failing([], None))
         with working(broker):
             broker.enqueue(act.message().copy(kwargs={"unknown": 1}))
@@ -171,69 +148,69 @@ def refused_write(engine: Engine) -> DBAPIError:
 
 @pytest.mark.parametrize("kind", ["away", "takes no writes"])
 def test_an_outage_is_waited_for_beyond_the_last_retry(
-    kind: str, valkey_url: str, namespace: str, engine: Engine
+    kind: str, opening: Opening, engine: Engine
 ) -> None:
     runs: list[int] = []
     outage = redis.ConnectionError("gone") if kind == "away" else refused_write(engine)
     beyond = RETRIES_MAX + 4
-    with opened_broker(valkey_url, namespace, engine) as broker:
+    with opening(engine) as broker:
         act = declare(broker, failing(runs, *[outage] * beyond, None))
         with working(broker):
             act.send()
             wait_until(lambda: len(runs) == beyond + 1 and is_settled(broker))
-        assert rejected(broker) == []
+        assert rejected(broker, QUEUE) == []
     assert dead(engine) == []
 
 
 def test_what_cannot_be_kept_in_postgres_is_rejected_and_comes_back(
-    valkey_url: str, namespace: str, engine: Engine, unreachable_engine: Engine
+    opening: Opening, each_broker_url: str, engine: Engine, unreachable_engine: Engine
 ) -> None:
     runs: list[int] = []
-    with opened_broker(valkey_url, namespace, unreachable_engine) as broker:
+    with opening(unreachable_engine) as broker:
         act = declare(broker, failing(runs, MalformedMessage("bad")))
         with working(broker):
             sent = act.send()
-            wait_until(lambda: rejected(broker))
+            wait_until(lambda: rejected(broker, QUEUE))
             wait_until(lambda: is_settled(broker))
-        assert [message.message_id for message in rejected(broker)] == [sent.message_id]
+        assert [message.message_id for message in rejected(broker, QUEUE)] == [sent.message_id]
         assert len(runs) == 1
     # Postgres is back: another worker finds the message by the recovery, and keeps it.
-    with opened_broker(valkey_url, namespace, engine) as broker:
+    with opening(engine) as broker:
         declare(broker, failing(runs, MalformedMessage("bad")))
-        assert recover_messages(broker, valkey_url) == 1
+        assert recover_messages(broker, each_broker_url) == 1
         with working(broker):
             wait_until(lambda: dead(engine) and is_settled(broker))
-        assert rejected(broker) == []
+        assert rejected(broker, QUEUE) == []
     assert [row["message_id"] for row in dead(engine)] == [sent.message_id]
 
 
 def test_a_message_whose_retry_cannot_be_enqueued_is_not_lost(
-    valkey_url: str, namespace: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    opening: Opening, each_broker_url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Dramatiq's own middleware acknowledges it here, and it is gone."""
     runs: list[int] = []
     faults: list[int] = []
-    enqueue = RedisBroker.enqueue
+    with opening(engine) as broker:
+        enqueue = broker.enqueue
 
-    def enqueue_but_no_retry(
-        self: RedisBroker, message: Message[Any], *, delay: int | None = None
-    ) -> Message[Any]:
-        if delay is not None and not faults:
-            faults.append(1)
-            raise redis.ConnectionError("gone while the retry was enqueued")
-        return enqueue(self, message, delay=delay)
+        def enqueue_but_no_retry(
+            message: Message[Any], *, delay: int | None = None
+        ) -> Message[Any]:
+            if delay is not None and not faults:
+                faults.append(1)
+                raise ConnectionClosed("gone while the retry was enqueued")  # type: ignore[no-untyped-call] # it has no types
+            return enqueue(message, delay=delay)
 
-    monkeypatch.setattr(RedisBroker, "enqueue", enqueue_but_no_retry)
-    with opened_broker(valkey_url, namespace, engine) as broker:
+        monkeypatch.setattr(broker, "enqueue", enqueue_but_no_retry)
         act = declare(broker, failing(runs, RuntimeError("once"), None))
         with working(broker):
             sent = act.send()
-            wait_until(lambda: rejected(broker))
-            assert [message.message_id for message in rejected(broker)] == [sent.message_id]
+            wait_until(lambda: rejected(broker, QUEUE))
+            assert [message.message_id for message in rejected(broker, QUEUE)] == [sent.message_id]
             assert len(runs) == 1
-            assert recover_messages(broker, valkey_url) == 1
+            assert recover_messages(broker, each_broker_url) == 1
             wait_until(lambda: len(runs) == 2 and is_settled(broker))
-        assert rejected(broker) == []
+        assert rejected(broker, QUEUE) == []
     assert faults == [1]
     assert dead(engine) == []
 
@@ -258,7 +235,7 @@ def test_a_retry_that_waits_in_memory_outlives_a_cut_connection(
         return fetch(self, queue, messages_max)
 
     monkeypatch.setattr(GatheringBroker, "fetch", cut_once_while_it_waits)
-    with opened_broker(valkey_url, namespace, engine) as broker:
+    with opened_broker(valkey_url, valkey_url, namespace, [RetryOrKeep(engine)]) as broker:
         act = declare(broker, failing(runs, RuntimeError("once"), None))
         with working(broker):
             act.send()

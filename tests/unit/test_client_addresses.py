@@ -96,6 +96,7 @@ def test_from_env_reads_the_environment_and_connects_to_nothing(
         ("http://h", "is no broker; use redis://"),
         ("localhost:6379", "is no broker"),
         ("", "is no broker"),
+        ("redis+cluster://:secret@a:1,b:2", "is no broker; use redis://"),
         ("redis://:secret@h:port", "is not a URL"),
         ("amqp://u:secret@h:port", "is not a URL"),
     ],
@@ -120,6 +121,8 @@ def test_an_address_that_is_no_brokers_is_refused_without_its_password(
         "redis://app:se[ret@h",
         "amqp://app:secret@h;amqp://app:se/ret@i",
         "redis+cluster://app:se/ret@h:1,i:2",
+        "redis+cluster://app:se@ret@a:1,b:2",
+        "redis+cluster://app:secret@a:1,b:ret",
     ],
 )
 def test_a_password_that_is_not_escaped_is_refused_with_what_to_write(url: str) -> None:
@@ -137,6 +140,7 @@ def test_a_password_that_is_not_escaped_is_refused_with_what_to_write(url: str) 
         "postgresql+psycopg://postgres@/db?host=%2Frun&port=5432",
         "redis://[::1]:6379/0",
         "rediss+cluster://app:se%2Fret@h:1,i:2",
+        "redis+cluster://app:se%40c@a:1,b:2,[::1]:3/?ssl_ca_certs=a.pem",
     ],
 )
 def test_what_is_escaped_or_stands_elsewhere_can_be_read(url: str) -> None:

@@ -21,6 +21,8 @@ RETRIES_MAX = 8
 """With the delays below a message is tried for about two minutes before it is given up."""
 DELAY_MILLISECONDS_MIN = 1_000
 DELAY_MILLISECONDS_MAX = 60_000
+OUTAGE_DELAY_MILLISECONDS_MAX = 10_000
+"""What waited for a server is done this soon after it is back, and it is asked no more often."""
 DOUBLINGS_MAX = 16
 """Beyond the longest delay; in an outage of days there are thousands of retries."""
 ERROR_CHARACTERS_MAX = 4_000
@@ -111,9 +113,15 @@ def _shown(error: BaseException) -> str:
     return text.replace("\x00", "").encode(errors="backslashreplace").decode()
 
 
+def delay_milliseconds(retries: int, *, is_outage: bool) -> int:
+    """Return how long a message waits that failed, having been tried again so often before."""
+    longest = OUTAGE_DELAY_MILLISECONDS_MAX if is_outage else DELAY_MILLISECONDS_MAX
+    return min(DELAY_MILLISECONDS_MIN << min(retries, DOUBLINGS_MAX), longest)
+
+
 def _retry(broker: Broker, message: MessageProxy, exception: BaseException, retries: int) -> None:
-    doubled = DELAY_MILLISECONDS_MIN * 2 ** min(retries, DOUBLINGS_MAX)
-    delay = min(doubled, DELAY_MILLISECONDS_MAX)
+    in_outage = is_outage(exception)
+    delay = delay_milliseconds(retries, is_outage=in_outage)
     again: Message[object] = message.copy(options={"retries": retries + 1})
     broker.enqueue(again, delay=delay)
     log.warning(
@@ -121,6 +129,6 @@ def _retry(broker: Broker, message: MessageProxy, exception: BaseException, retr
         message_id=message.message_id,
         retries=retries + 1,
         delay_milliseconds=delay,
-        outage=is_outage(exception),
+        outage=in_outage,
         error=f"{type(exception).__name__}: {exception}"[:200],
     )

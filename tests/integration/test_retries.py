@@ -36,6 +36,7 @@ def _short_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retries, "RETRIES_MAX", RETRIES_MAX)
     monkeypatch.setattr(retries, "DELAY_MILLISECONDS_MIN", 1)
     monkeypatch.setattr(retries, "DELAY_MILLISECONDS_MAX", 4)
+    monkeypatch.setattr(retries, "OUTAGE_DELAY_MILLISECONDS_MAX", 4)
 
 
 @pytest.fixture

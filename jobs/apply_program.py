@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Engine
 
@@ -12,6 +12,9 @@ from models.rulebooks import build_rules, read_history
 from models.statements import boards as board_statements
 from models.statements import programs as statements
 from models.statements.programs import StoredProgram
+
+NEXT_INSTANT = timedelta(microseconds=1)
+"""Postgres keeps instants to the microsecond."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +37,8 @@ def apply_program(engine: Engine, program: Program, toml: str, now: datetime) ->
         statements.lock_programs(connection)
         stored = statements.read_programs(connection)
         latest = stored[-1].version if stored else 0
+        # A version begins after the one before it, whatever the clock says that brings it.
+        applied_at = max([now, *(one.applied_at + NEXT_INSTANT for one in stored)])
         if stored and stored[-1].canonical == program.canonical_json():
             return ProgramApplied(version=latest, is_new=False)
         statements.add_program(
@@ -42,7 +47,7 @@ def apply_program(engine: Engine, program: Program, toml: str, now: datetime) ->
                 version=latest + 1,
                 toml=toml,
                 canonical=program.canonical_json(),
-                applied_at=now,
+                applied_at=applied_at,
             ),
         )
         rules = build_rules(read_history(connection))

@@ -52,8 +52,11 @@ def connect(broker_url: str, redis_url: str | None, namespace: str) -> Transport
 
     Raises AddressError where the URL is none that can be used.
     """
-    if not (is_readable(broker_url) and is_readable(redis_url or "")):
-        raise AddressError(f"the broker's address is not a URL that can be read: {HOW_TO_WRITE}")
+    for whose, url in (("broker", broker_url), ("Redis", redis_url)):
+        if not is_readable(url or ""):
+            raise AddressError(
+                f"the address of the {whose} is not a URL that can be read: {HOW_TO_WRITE}"
+            )
     try:
         if is_redis(broker_url):
             from streakline.redis_transport import RedisTransport
@@ -64,7 +67,8 @@ def connect(broker_url: str, redis_url: str | None, namespace: str) -> Transport
 
             return RabbitmqTransport(broker_url, redis_url, namespace)
     except ValueError:  # of an option behind the question mark
-        raise AddressError(f"{without_password(broker_url)!r} is not a URL") from None
+        named = " or ".join(repr(without_password(url)) for url in (broker_url, redis_url) if url)
+        raise AddressError(f"{named} is not a URL") from None
     except ModuleNotFoundError as error:
         raise AddressError(
             "amqp:// needs one more package: pip install 'streakline[rabbitmq]'"

@@ -21,6 +21,7 @@ from tests.applying import (
     NOW,
     dump_state,
     must_equal,
+    must_verify,
     opened,
     opened_rankings,
     put_events,
@@ -113,6 +114,19 @@ def test_a_program_that_comes_back_is_a_new_version_s36(database_url: str) -> No
     with opened(database_url) as engine:
         versions = [put_program(engine, toml) for toml in (PROGRAM, PROGRAM + BOARDS, PROGRAM)]
     assert versions == [ProgramApplied(version=number, is_new=True) for number in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("clock", [timedelta(0), timedelta(minutes=-1)])
+def test_a_version_begins_after_the_one_before_it_whatever_the_clock_says_s36(
+    database_url: str, clock: timedelta
+) -> None:
+    with opened(database_url) as engine:
+        put_program(engine, PROGRAM)
+        put_program(engine, PROGRAM.replace("points = 10", "points = 20"), NOW + clock)
+        first, second = read_table(engine, tables.programs)
+        assert first["applied_at"] < second["applied_at"]
+        put_runs(engine, "a", {"ann": 2})
+        must_verify(engine)
 
 
 def test_events_remember_the_version_that_judged_them_s36(database_url: str) -> None:

@@ -132,6 +132,18 @@ def test_a_password_that_is_not_escaped_is_refused_with_what_to_write(url: str) 
 
 
 @pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("redis://app:se/cret@h", "address of the Redis is not a URL that can be read"),
+        ("redis://h?socket_timeout=secret", "or 'redis://h.socket_timeout=secret' is not a URL"),
+    ],
+)
+def test_a_wrong_redis_is_named_and_not_the_broker(url: str, reason: str) -> None:
+    with pytest.raises(AddressError, match=reason):
+        Client("amqp://h", url)
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "redis://app:se%40c%2Fret@h:6379/0?ssl_ca_certs=/a@b.pem",

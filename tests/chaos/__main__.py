@@ -19,6 +19,7 @@ from pathlib import Path
 
 from tests.chaos.recovery import as_table, measure
 from tests.chaos.run import LOG_HEAD, run_seeds
+from tests.chaos.servers import BrokerKind
 
 
 def main() -> int:
@@ -28,7 +29,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="streakline-recovery-") as directory:
             _say(as_table(list(measure(Path(directory) / "run"))))
         return 0
-    seeds = range(words.seed, words.seed + words.runs)
+    seeds = [(words.seed + number, words.broker) for number in range(words.runs)]
     failed = 0
     for outcome, kept in run_seeds(seeds, words.seconds, parallel=words.parallel):
         failed += not outcome.is_good
@@ -51,6 +52,7 @@ def _say(line: str) -> None:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=1, help="of the first run")
+    parser.add_argument("--broker", type=BrokerKind, default=BrokerKind.VALKEY, help="or rabbitmq")
     parser.add_argument("--seconds", type=float, default=60.0, help="in which things go wrong")
     parser.add_argument("--runs", type=int, default=1, help="how many, with ascending seeds")
     parser.add_argument("--parallel", type=int, default=1, help="how many at a time")

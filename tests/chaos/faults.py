@@ -15,7 +15,7 @@ from threading import Event
 
 from tests.chaos.crew import Crew
 from tests.chaos.proxy import Proxy
-from tests.chaos.servers import Servers
+from tests.chaos.servers import BrokerKind, Servers
 
 WORKERS = ("worker.1", "worker.2")
 MEMBERS = (*WORKERS, "analytics.1", "scheduler.1", "scheduler.2", "backfills.1")
@@ -31,6 +31,7 @@ class Kind(StrEnum):
     KILL_POSTGRES = "kill-postgres"
     RESTART_POSTGRES = "restart-postgres"
     KILL_VALKEY = "kill-valkey"
+    KILL_RABBITMQ = "kill-rabbitmq"
     CUT = "cut"
     HALF_CLOSE = "half-close"
     DELAY = "delay"
@@ -57,6 +58,8 @@ WEIGHTS: Mapping[Kind, int] = {
     Kind.SKEW: 6,
 }
 LINKS = {"postgres": 4, "valkey": 4, "smtp": 1}
+RABBITMQ_WEIGHTS, RABBITMQ_LINKS = {Kind.KILL_RABBITMQ: 5}, {"rabbitmq": 5}
+"""Beside the others, where it is the broker."""
 APART_SECONDS = (0.5, 4.0)
 KILL_AT_LEAST_EVERY = 3
 """So many faults without a kill, and the next one is a kill: a minute has at least five."""
@@ -86,28 +89,31 @@ class Fault:
         return f"{self.at:6.1f} {self.kind} {self.target}{amount}{lasting}".rstrip()
 
 
-def draw_faults(seed: int, seconds: float) -> list[Fault]:
+def draw_faults(seed: int, seconds: float, broker: BrokerKind) -> list[Fault]:
     """Return the faults of a run, in their order. All begin before its last second."""
     chance = random.Random(f"faults {seed}")
+    has_rabbitmq = broker is BrokerKind.RABBITMQ
+    weights = {**WEIGHTS, **(RABBITMQ_WEIGHTS if has_rabbitmq else {})}
+    links = {**LINKS, **(RABBITMQ_LINKS if has_rabbitmq else {})}
     faults: list[Fault] = []
     at, since_kill = chance.uniform(*APART_SECONDS), 0
     while at < seconds:
-        kind = chance.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
+        kind = chance.choices(list(weights), list(weights.values()))[0]
         if since_kill >= KILL_AT_LEAST_EVERY:
             kind = Kind.KILL
         since_kill = 0 if kind is Kind.KILL else since_kill + 1
-        fault = _draw(chance, kind, at)
+        fault = _draw(chance, kind, at, links)
         faults.append(fault)
         at += chance.uniform(*APART_SECONDS)
     return faults
 
 
-def _draw(chance: random.Random, kind: Kind, at: float) -> Fault:
+def _draw(chance: random.Random, kind: Kind, at: float, links: Mapping[str, int]) -> Fault:
     match kind:
         case Kind.KILL | Kind.TERMINATE:
             # Workers hold what can be lost, so they die most.
             return Fault(at=at, kind=kind, target=chance.choice((*MEMBERS, *WORKERS)))
-        case Kind.KILL_POSTGRES | Kind.RESTART_POSTGRES | Kind.KILL_VALKEY:
+        case Kind.KILL_POSTGRES | Kind.RESTART_POSTGRES | Kind.KILL_VALKEY | Kind.KILL_RABBITMQ:
             return Fault(at=at, kind=kind)
         case Kind.SKEW:
             amount = chance.choice((-1, 1)) * chance.uniform(5.0, SKEW_SECONDS_MAX)
@@ -119,7 +125,7 @@ def _draw(chance: random.Random, kind: Kind, at: float) -> Fault:
         case Kind.FULL_MEMORY:
             return Fault(at=at, kind=kind, seconds=chance.uniform(*SHORT_SECONDS))
         case _:
-            target = chance.choices(list(LINKS), list(LINKS.values()))[0]
+            target = chance.choices(list(links), list(links.values()))[0]
             seconds = chance.uniform(*(STALL_SECONDS if kind is Kind.STALL else SHORT_SECONDS))
             if kind is Kind.HALF_CLOSE:
                 return Fault(at=at, kind=kind, target=target)
@@ -177,6 +183,7 @@ _AT_ONCE: Mapping[Kind, Begin] = {
     Kind.KILL_POSTGRES: lambda _, servers, __: servers.kill_postgres(),
     Kind.RESTART_POSTGRES: lambda _, servers, __: servers.restart_postgres(),
     Kind.KILL_VALKEY: lambda _, servers, __: servers.kill_valkey(),
+    Kind.KILL_RABBITMQ: lambda _, servers, __: servers.kill_rabbitmq(),
     Kind.HALF_CLOSE: lambda fault, servers, _: servers.proxies[fault.target].half_close(),
 }
 _LASTING: Mapping[Kind, BeginLasting] = {

@@ -11,7 +11,7 @@ import json
 import random
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -24,8 +24,10 @@ from dramatiq import Message
 from redis import RedisError
 
 from streakline import BrokerUnavailable, Client, Event
+from streakline.addresses import find_broker, is_redis
 from streakline.client import Receipt
 from streakline.contract import APPLY_EVENTS_ACTOR, EVENTS_QUEUE, NAMESPACE, instant_text
+from streakline.rabbitmq_transport import RABBITMQ_ERRORS, QuorumBroker
 from streakline.redis_connection import open_redis
 
 USERS = 150
@@ -100,8 +102,8 @@ class Journal:
 class JournalingClient(Client):
     """The client, of which everything that it confirms is written down."""
 
-    def __init__(self, broker_url: str, journal: Journal) -> None:
-        super().__init__(broker_url)
+    def __init__(self, environment: Mapping[str, str], journal: Journal) -> None:
+        super().__init__(*find_broker(environment))
         self._journal = journal
 
     def track_many(self, events: Iterable[Event]) -> list[Receipt]:
@@ -123,14 +125,20 @@ class JournalingClient(Client):
 class Producers:
     """Three backends: one with a buffer, one that sends many at once, one that sends one by one.
 
-    They send for so many seconds; what the seed draws is the same for each, but for the instants.
-    Keys begin with `prefix`.
+    They send for so many seconds to the broker that the environment names; what the seed draws is
+    the same for each, but for the instants. Keys begin with `prefix`.
     """
 
     def __init__(
-        self, broker_url: str, journal: Journal, seed: int, seconds: float, *, prefix: str = ""
+        self,
+        environment: Mapping[str, str],
+        journal: Journal,
+        seed: int,
+        seconds: float,
+        *,
+        prefix: str = "",
     ) -> None:
-        self._broker_url = broker_url
+        self._environment = environment
         self._journal = journal
         self._prefix = prefix
         self._seed = seed
@@ -158,7 +166,7 @@ class Producers:
     def _run(self, way: Any) -> None:
         try:
             chance = random.Random(f"{way.__name__} {self._seed}")
-            with JournalingClient(self._broker_url, self._journal) as client:
+            with JournalingClient(self._environment, self._journal) as client:
                 way(client, chance)
         except BaseException as error:
             self._failed.append(error)
@@ -207,7 +215,7 @@ class Producers:
             self._send(client, [*events, *extra])
 
     def _single(self, client: JournalingClient, chance: random.Random) -> None:
-        rubbish = Rubbish(self._broker_url, self._journal)
+        rubbish = Rubbish(self._environment, self._journal)
         kept: list[Event] = []
         for events in self._paced(chance, "single"):
             kept = [*kept, *events][-1_000:]
@@ -242,8 +250,9 @@ def draw_event(chance: random.Random, key: str) -> Event:
 class Rubbish:
     """Puts on the queue what no client of ours would: as somebody's own code may."""
 
-    def __init__(self, broker_url: str, journal: Journal) -> None:
-        self._redis = open_redis(broker_url)
+    def __init__(self, environment: Mapping[str, str], journal: Journal) -> None:
+        url, _ = find_broker(environment)
+        self._put = _put_into_redis(url) if is_redis(url) else _put_into_rabbitmq(url)
         self._journal = journal
         self._number = 0
 
@@ -293,22 +302,34 @@ class Rubbish:
             kwargs={"received_at": instant_text(datetime.now(UTC)), **kwargs},
             options={},
         )
-        message.options["redis_message_id"] = message.message_id
-        queue = f"{NAMESPACE}:{EVENTS_QUEUE}"
         while True:
             try:
-                with self._redis.pipeline(transaction=True) as pipeline:
-                    pipeline.hset(f"{queue}.msgs", message.message_id, message.encode())
-                    pipeline.rpush(queue, message.message_id)
-                    pipeline.execute()
+                self._put(message)
                 return message.message_id
-            except (RedisError, OSError):
+            except (RedisError, OSError, *RABBITMQ_ERRORS):
                 Flag().wait(AGAIN_SECONDS)
 
 
-def tell_users(broker_url: str) -> None:
+def _put_into_redis(url: str) -> Callable[[Message[Any]], object]:
+    redis, queue = open_redis(url), f"{NAMESPACE}:{EVENTS_QUEUE}"
+
+    def put(message: Message[Any]) -> None:
+        message.options["redis_message_id"] = message.message_id
+        with redis.pipeline(transaction=True) as pipeline:
+            pipeline.hset(f"{queue}.msgs", message.message_id, message.encode())
+            pipeline.rpush(queue, message.message_id)
+            pipeline.execute()
+
+    return put
+
+
+def _put_into_rabbitmq(url: str) -> Callable[[Message[Any]], object]:
+    return QuorumBroker(url).enqueue
+
+
+def tell_users(environment: Mapping[str, str]) -> None:
     """Tell everyone's zone, country and address, before anything else is known of them."""
-    with Client(broker_url) as client:
+    with Client(*find_broker(environment)) as client:
         for number in range(USERS):
             client.identify(
                 f"user-{number}",

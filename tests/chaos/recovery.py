@@ -90,9 +90,10 @@ def _measure(
 ) -> Recovery:
     pause = Flag()
     journal = open_journal(directory / f"accepted-{number}.jsonl")
-    url = servers.environment()["STREAKLINE_BROKER_URL"]
     seconds = BEFORE_SECONDS + case.seconds + AFTER_SECONDS
-    producers = Producers(url, journal, SEED + number, seconds, prefix=f"case-{number}-")
+    producers = Producers(
+        servers.environment(), journal, SEED + number, seconds, prefix=f"case-{number}-"
+    )
     producers.start()
     pause.wait(BEFORE_SECONDS)
     began = datetime.now(UTC)

@@ -45,7 +45,7 @@ from tests.chaos.comparing import (
 from tests.chaos.crew import Crew, running_crew
 from tests.chaos.faults import Fault, Kind, bring_about, draw_faults
 from tests.chaos.producing import Journal, Producers, open_journal, tell_users
-from tests.chaos.servers import Servers, running_servers
+from tests.chaos.servers import BrokerKind, Servers, running_servers
 from tests.stack import STREAKLINE
 from worker.settings import embedded_warehouse
 
@@ -55,13 +55,10 @@ SETTLED_SECONDS_MAX = 300.0
 """A dead worker's messages come back after 40 s; what failed is tried again within 60 s."""
 POLL_SECONDS = 0.5
 COMMAND_SECONDS_MAX = 180
-MESSAGES = ("events.msgs", "events.DQ.msgs", "events.XQ.msgs")
-"""Where messages of events are in Redis: at once, for later, rejected."""
-
 
 _COLUMNS = (
-    "day", "seed", "lasted", "result", "killed", "other faults", "accepted", "applied", "repeats",
-    "conflicts", "rubbish", "sent again", "emails", "final runs", "settled after",
+    "day", "seed", "broker", "lasted", "result", "killed", "other faults", "accepted", "applied",
+    "repeats", "conflicts", "rubbish", "sent again", "emails", "final runs", "settled after",
 )  # fmt: skip
 LOG_HEAD = f"""# Chaos: the runs so far
 
@@ -83,6 +80,7 @@ class Outcome:
     """What a run came to: one line of the log."""
 
     seed: int
+    broker: BrokerKind
     seconds: float
     faults: Counter[str] = field(default_factory=Counter)
     kills: Counter[str] = field(default_factory=Counter)
@@ -107,7 +105,7 @@ class Outcome:
     def as_line(self) -> str:
         """Return the outcome as a line for people."""
         return (
-            f"seed {self.seed}: {'ok' if self.is_good else 'FAILED'}"
+            f"seed {self.seed} on {self.broker}: {'ok' if self.is_good else 'FAILED'}"
             f" | kills {_counted(self.kills)} | faults {_counted(self.faults)}"
             f" | deaths {_counted(self.deaths)}"
             f" | events {self.accepted} accepted, {self.applied} applied,"
@@ -122,6 +120,7 @@ class Outcome:
         cells = (
             f"{datetime.now(UTC):%Y-%m-%d}",
             str(self.seed),
+            self.broker,
             f"{self.seconds:.0f} s",
             "ok" if self.is_good else f"**{len(self.differences)} differences**",
             _counted(self.kills),
@@ -144,24 +143,26 @@ def _counted(counts: dict[str, int] | Counter[str]) -> str:
 
 
 @contextmanager
-def prepared(directory: Path) -> Iterator[tuple[Servers, Crew, Engine]]:
+def prepared(
+    directory: Path, broker: BrokerKind = BrokerKind.VALKEY
+) -> Iterator[tuple[Servers, Crew, Engine]]:
     """Yield running servers and processes, with the program in force and all users told of."""
     logs = directory / "logs"
     logs.mkdir(parents=True)
     with ExitStack() as stack:
-        servers = stack.enter_context(running_servers(directory / "home"))
+        servers = stack.enter_context(running_servers(directory / "home", broker))
         environment = os.environ | servers.environment() | {"STREAKLINE_PROGRAM": str(PROGRAM)}
         for words in (("migrate",), ("program", "apply")):
             subprocess.run([STREAKLINE, *words], env=environment, check=True, capture_output=True)
         engine = stack.enter_context(opened(servers.database_url))
         crew = stack.enter_context(running_crew(environment, logs))
-        tell_users(environment["STREAKLINE_BROKER_URL"])
+        tell_users(environment)
         wait_until_settled(servers, engine, READY_SECONDS_MAX)
         yield servers, crew, engine
 
 
 def run_seeds(
-    seeds: Iterable[int], seconds: float, *, parallel: int
+    seeds: Iterable[tuple[int, BrokerKind]], seconds: float, *, parallel: int
 ) -> Iterator[tuple[Outcome, Path | None]]:
     """Run once for each seed, some at a time; yield what each came to when it ends.
 
@@ -170,33 +171,34 @@ def run_seeds(
     with ProcessPoolExecutor(
         parallel, mp_context=get_context("spawn"), max_tasks_per_child=1
     ) as pool:
-        runs = [pool.submit(_try_run, seed, seconds) for seed in seeds]
+        runs = [pool.submit(_try_run, seed, broker, seconds) for seed, broker in seeds]
         for done in as_completed(runs):
             yield done.result()
 
 
-def _try_run(seed: int, seconds: float) -> tuple[Outcome, Path | None]:
+def _try_run(seed: int, broker: BrokerKind, seconds: float) -> tuple[Outcome, Path | None]:
     directory = Path(tempfile.mkdtemp(prefix=f"streakline-chaos-{seed}-"))
     try:
-        outcome = run(seed, seconds, directory / "run")
+        outcome = run(seed, broker, seconds, directory / "run")
     except Exception:
-        outcome = Outcome(seed=seed, seconds=seconds, differences=[traceback.format_exc()])
+        outcome = Outcome(
+            seed=seed, broker=broker, seconds=seconds, differences=[traceback.format_exc()]
+        )
     if not outcome.is_good:
         return outcome, directory
     shutil.rmtree(directory, ignore_errors=True)
     return outcome, None
 
 
-def run(seed: int, seconds: float, directory: Path) -> Outcome:
+def run(seed: int, broker: BrokerKind, seconds: float, directory: Path) -> Outcome:
     """Let a run happen and return what it came to."""
-    faults = draw_faults(seed, seconds)
-    outcome = Outcome(seed=seed, seconds=seconds)
+    faults = draw_faults(seed, seconds, broker)
+    outcome = Outcome(seed=seed, broker=broker, seconds=seconds)
     directory.mkdir(parents=True)
     (directory / "faults.txt").write_text("\n".join(map(str, faults)) + "\n")
-    with prepared(directory) as (servers, crew, engine):
+    with prepared(directory, broker) as (servers, crew, engine):
         journal = open_journal(directory / "accepted.jsonl")
-        url = servers.environment()["STREAKLINE_BROKER_URL"]
-        producers = Producers(url, journal, seed, seconds)
+        producers = Producers(servers.environment(), journal, seed, seconds)
         producers.start()
         _bring_about(faults, servers, crew, seconds)
         producers.finish()
@@ -246,8 +248,7 @@ def _bring_about(faults: Sequence[Fault], servers: Servers, crew: Crew, seconds:
 def _unsettled(servers: Servers, engine: Engine) -> dict[str, Any]:
     """Return what is not done yet: messages, projections, loads, emails, runs that are over."""
     now = datetime.now(UTC)
-    with servers.redis() as redis:
-        left: dict[str, Any] = {name: redis.hlen(f"{NAMESPACE}:{name}") for name in MESSAGES}
+    left: dict[str, Any] = {**servers.count_messages()}
     progress = read_progress(engine, now)
     due = select(func.count()).where(
         tables.runs.c.finalized_at.is_(None),

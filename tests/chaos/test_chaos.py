@@ -6,13 +6,16 @@ They stand in the first folder that pytest collects, so that they begin with the
 from __future__ import annotations
 
 from tests.chaos.run import run_seeds
+from tests.chaos.servers import BrokerKind
 
-SEEDS = (20261123, 20261124)
+SEEDS = ((20261123, BrokerKind.VALKEY), (20261124, BrokerKind.RABBITMQ))
 SECONDS = 20.0
 
 
 def test_nothing_is_lost_or_doubled_whatever_dies_breaks_or_refuses() -> None:
     found = list(run_seeds(SEEDS, SECONDS, parallel=len(SEEDS)))
     failed = [(outcome.as_line(), outcome.differences, kept) for outcome, kept in found if kept]
-    assert not failed, f"python -m tests.chaos --seconds {SECONDS} --seed SEED\n{failed}"
+    assert not failed, (
+        f"python -m tests.chaos --seconds {SECONDS} --seed SEED --broker BROKER\n{failed}"
+    )
     assert all(outcome.kills for outcome, _ in found)

@@ -4,91 +4,31 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import pytest
 from redis import Redis
 
 from streakline import BrokerUnavailable, Client, Event
 from streakline.contract import EVENTS_QUEUE
+from tests.losing import Proxy
 from tests.waiting import wait_until
 
 ALWAYS = 10**9
 
 
-class Proxy:
-    """Passes bytes on to a Unix socket; loses as many of the server's answers as it is told.
-
-    An answer is lost by cutting the connection when it comes: by then the server has acted.
-    """
-
-    def __init__(self, server_path: str) -> None:
-        self._server_path = server_path
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._open: list[socket.socket] = []
-        self.answers_to_lose = 0
-        self.answers_to_pass = 0
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"redis://nobody:a-password@127.0.0.1:{self._listener.getsockname()[1]}/0"
-
-    def lose_answers(self, count: int, *, after: int = 0) -> None:
-        self.answers_to_pass, self.answers_to_lose = after, count
-
-    def close(self) -> None:
-        for one in (self._listener, *self._open):
-            _cut(one)
-
-    def _accept(self) -> None:
-        with suppress(OSError):  # closed
-            while True:
-                near, _ = self._listener.accept()
-                far = socket.socket(socket.AF_UNIX)
-                far.connect(self._server_path)
-                self._open += [near, far]
-                for pump in (self._pass_requests, self._pass_answers):
-                    threading.Thread(target=pump, args=(near, far), daemon=True).start()
-
-    def _pass_requests(self, near: socket.socket, far: socket.socket) -> None:
-        with suppress(OSError):
-            while data := near.recv(1 << 16):
-                far.sendall(data)
-        _cut(far)
-
-    def _pass_answers(self, near: socket.socket, far: socket.socket) -> None:
-        with suppress(OSError):
-            while data := far.recv(1 << 16):
-                if self.answers_to_lose and not self.answers_to_pass:
-                    self.answers_to_lose -= 1
-                    break
-                self.answers_to_pass = max(0, self.answers_to_pass - 1)
-                near.sendall(data)
-        _cut(near)
-        _cut(far)
-
-
-def _cut(one: socket.socket) -> None:
-    with suppress(OSError):
-        one.shutdown(socket.SHUT_RDWR)
-    one.close()
-
-
 @pytest.fixture
 def proxy(valkey_url: str) -> Iterator[Proxy]:
-    proxy = Proxy(unquote(urlsplit(valkey_url).path))
+    proxy = Proxy(valkey_url)
     yield proxy
     proxy.close()
 
 
 @pytest.fixture
 def client(proxy: Proxy, namespace: str) -> Iterator[Client]:
-    with Client(proxy.url.replace("nobody:a-password@", ""), namespace=namespace) as client:
+    with Client(proxy.url, namespace=namespace) as client:
         client.track("u", "warming-up")  # connected, and the script is loaded
         yield client
 
@@ -172,8 +112,9 @@ def test_no_broker_is_an_error_that_names_it_without_its_password() -> None:
 
 
 def test_a_wrong_password_is_an_unavailable_broker_too(proxy: Proxy, namespace: str) -> None:
+    url = f"redis://nobody:a-password@127.0.0.1:{proxy.port}/0"
     with (
-        Client(proxy.url, namespace=namespace) as client,
+        Client(url, namespace=namespace) as client,
         pytest.raises(BrokerUnavailable, match="AuthenticationError") as caught,
     ):
         client.track("u", "lessons", key="k")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from streakline import Client
+from tests.forking import forker
 
 STREAKLINE = str(Path(sys.executable).with_name("streakline"))
 COMMAND_SECONDS_MAX = 120
@@ -71,14 +72,7 @@ class Stack:
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a `streakline` command to its end."""
-        return subprocess.run(
-            [STREAKLINE, *words],
-            env=dict(self.environment),
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_SECONDS_MAX,
-            check=False,
-        )
+        return forker().run(words, self.environment, COMMAND_SECONDS_MAX)
 
     def ask(self, *words: str) -> Any:
         """Run a command with --json that must succeed, and return what it printed."""

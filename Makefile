@@ -28,7 +28,7 @@ up: install ## servers, workers and scheduler until Ctrl-C
 	$(BIN)/streakline up
 
 test: install ## all tests, on embedded servers and on those that run here
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: install ## format, types and who may import whom
 	$(BIN)/ruff format --check .

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -36,18 +37,27 @@ class Forker:
                 pass_fds=[far.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
+                start_new_session=True,
             )
 
     def run(
         self, words: Sequence[str], environment: Mapping[str, str], seconds_max: float
     ) -> subprocess.CompletedProcess[str]:
-        """Run `streakline` with these words to its end. Raises TimeoutError."""
+        """Run `streakline` with these words to its end.
+
+        Raises TimeoutError, and what ran is killed then; the next command has another forker.
+        """
         with self._lock, TemporaryFile() as asked, TemporaryFile() as out, TemporaryFile() as err:
             asked.write(json.dumps([list(words), dict(environment)]).encode())
             asked.seek(0)
             self._near.settimeout(seconds_max)
             socket.send_fds(self._near, [b"?"], [one.fileno() for one in (asked, out, err)])
-            code = int(self._near.recv(ANSWER_BYTES_MAX))
+            try:
+                code = int(self._near.recv(ANSWER_BYTES_MAX))
+            except TimeoutError as error:
+                os.killpg(self._process.pid, signal.SIGKILL)
+                forker.cache_clear()
+                raise TimeoutError(f"not within {seconds_max} s: streakline {words}") from error
             said = []
             for one in (out, err):
                 one.seek(0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -15,8 +14,9 @@ from redis import Redis
 from models import tables
 from streakline import Client
 from tests.applying import opened, read_table
+from tests.forking import forker
 from tests.servers import free_port
-from tests.stack import STREAKLINE, Stack, running_stack
+from tests.stack import COMMAND_SECONDS_MAX, STREAKLINE, Stack, running_stack
 from tests.waiting import wait_until
 
 HUSH = "hush"
@@ -40,22 +40,13 @@ def refusing(broker_url: str) -> dict[str, str]:
 
 
 def run_all(environment: Mapping[str, str], *commands: str) -> str:
-    """Run commands beside each other and return all that they write."""
-
-    def run(command: str) -> str:
-        done = subprocess.run(
-            [STREAKLINE, *command.split("|")],
-            env=dict(environment),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+    """Run commands and return all that they write."""
+    written = ""
+    for command in commands:
+        done = forker().run(command.split("|"), environment, COMMAND_SECONDS_MAX)
         assert done.stdout + done.stderr, command
-        return done.stdout + done.stderr
-
-    with ThreadPoolExecutor(4) as threads:
-        return "".join(threads.map(run, commands))
+        written += done.stdout + done.stderr
+    return written
 
 
 IMPORT = (

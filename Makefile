@@ -6,7 +6,7 @@ UNPINNED := build/unpinned.in
 AUDIT := pip-audit==2.10.1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test lint bench chaos docs lock audit clean
+.PHONY: help install demo up test lint bench chaos outrun docs lock audit clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -41,6 +41,9 @@ bench: install ## rates, as ratios in one run and as figures: docs/benchmarks.md
 
 chaos: install ## everything dies and breaks, and nothing is lost: make chaos RUNS=10 PARALLEL=2
 	$(BIN)/python -m tests.chaos --seed $(or $(SEED),1) --runs $(or $(RUNS),1) --parallel $(or $(PARALLEL),1)
+
+outrun: install ## producers outrun workers for an hour: make outrun SECONDS=3600
+	$(BIN)/python -m tests.benchmarks.outrun --seconds $(or $(SECONDS),3600)
 
 docs: install ## the documentation in site/, strictly
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -336,12 +336,14 @@ def _fold_anew(
         folded[user_id].state = _begin(found)
         if found is not None:
             starts[user_id] = found.as_of
+    # Read first: where it is much, what comes then is given the time that it takes.
+    ledgers = ledger_statements.read_after(connection, starts)
     silenced, scores = decided_statements.cut_decided(connection, starts)
     run_ids = {run_id for _, run_id in scores}
     runs = board_statements.read_runs(connection, run_ids) if run_ids else {}
     for user_id, run_id in scores:
         folded[user_id].cut.append(runs[run_id])
-    for user_id, ledger in ledger_statements.read_after(connection, starts).items():
+    for user_id, ledger in ledgers.items():
         one = folded[user_id]
         before = {board_id: dict(runs) for board_id, runs in one.state.runs.items()}
         _tell_first(one.state, ledger, openings.get(user_id), rules, one.effects)

@@ -102,7 +102,8 @@ def _redis(runtime: Runtime) -> str:
 def _broker(runtime: Runtime) -> str:
     broker = runtime.broker
     if isinstance(broker, RedisBroker):
-        return _describe_redis(_info(broker.client))
+        info = _info(broker.client)
+        return f"{_describe_redis(info)}, {_describe_room(info)}"
     assert isinstance(broker, TellingBroker)
     return broker.describe()
 
@@ -118,6 +119,12 @@ def _describe_redis(info: Mapping[str, Any]) -> str:
     if info.get("maxmemory") and policy != "noeviction":
         raise Unwell(f"{name} evicts keys when full ({policy}); set maxmemory-policy noeviction")
     return f"{name} {version}"
+
+
+def _describe_room(info: Mapping[str, Any]) -> str:
+    most = info.get("maxmemory")
+    limit = f"of {most / 1e6:,.0f} MB" if most else "and no limit: maxmemory lets clients know"
+    return f"{info['used_memory'] / 1e6:,.0f} MB used {limit}"
 
 
 def _program(runtime: Runtime) -> str:

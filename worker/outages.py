@@ -17,9 +17,10 @@ from models.warehouse.engine import DISTRUSTED, WarehouseFailed, WarehouseUnavai
 from streakline.addresses import without_password
 from streakline.errors import StreaklineError
 
-CONNECTION_STATES = ("08", "25006", "53", "57P")
+CONNECTION_STATES = ("08", "25006", "53", "55P03", "57P")
 """Beginnings of SQLSTATE: connection exceptions, a server that takes no writes (a replica after a
-failover), one whose disk, memory or connections are used up, one that shuts down or starts up."""
+failover), one whose disk, memory or connections are used up, a lock that another held for long
+(whoever folds a million events of a user does), one that shuts down or starts up."""
 _RABBITMQ_ERRORS = (BrokerConnectionError, AMQPError, AMQPConnectorException)
 _REDIS_OUTAGES = (redis.ConnectionError, redis.TimeoutError, ClusterError, RedisClusterException)
 _RABBITMQ_REMEDIES = {

@@ -10,6 +10,7 @@ from jobs.backfills.showing import summary
 from jobs.read_status import read_progress
 from models.statements.events import Outcome
 from worker.clock import utc_now
+from worker.pace import read_pace, read_room
 from worker.queues import read_waiting
 from worker.runtime import Runtime
 from worker.schedule import STALE_SLOTS, TICKS
@@ -56,6 +57,26 @@ def read_status(runtime: Runtime) -> dict[str, Any]:
             for tick in TICKS
         ],
         "backfills": [summary(one) for one in progress.backfills],
+    }
+
+
+def read_queue(runtime: Runtime) -> dict[str, Any]:
+    """Return how the queue of events fares; where much waits it takes two looks to know.
+
+    Rates are None where little waits, `seconds_left` where it only grows, `memory_bytes` of a
+    broker that is no Redis and `memory_bytes_max` where there is no limit.
+    """
+    waiting = read_waiting(runtime.broker, utc_now())
+    pace, room = read_pace(runtime), read_room(runtime)
+    left = None if pace is None else pace.seconds_left(waiting.events)
+    return {
+        "messages": waiting.messages,
+        "arriving_per_second": None if pace is None else round(pace.arriving_per_second, 1),
+        "handled_per_second": None if pace is None else round(pace.handled_per_second, 1),
+        "outrun": pace is not None and pace.outrun,
+        "seconds_left": None if left is None else round(left, 1),
+        "memory_bytes": None if room is None else room.used,
+        "memory_bytes_max": None if room is None else room.most,
     }
 
 

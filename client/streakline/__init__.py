@@ -10,7 +10,13 @@ from streakline.aio import AsyncBuffer, AsyncClient
 from streakline.buffer import Buffer
 from streakline.client import Client, Receipt
 from streakline.contract import Event, UserFields
-from streakline.errors import AddressError, BrokerUnavailable, InvalidEvent, StreaklineError
+from streakline.errors import (
+    AddressError,
+    BrokerUnavailable,
+    InvalidEvent,
+    QueueFull,
+    StreaklineError,
+)
 
 __all__ = [
     "AddressError",
@@ -21,6 +27,7 @@ __all__ = [
     "Client",
     "Event",
     "InvalidEvent",
+    "QueueFull",
     "Receipt",
     "StreaklineError",
     "UserFields",

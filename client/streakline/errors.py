@@ -41,3 +41,11 @@ class BrokerUnavailable(StreaklineError, ConnectionError):
     def __init__(self, reason: str, events: Sequence[Event] = ()) -> None:
         super().__init__(reason)
         self.events = tuple(events)
+
+
+class QueueFull(BrokerUnavailable):
+    """The broker answers and has no room for more: events come faster than workers apply them.
+
+    Nothing of `events` was taken. There is room again once workers have taken some off the queue:
+    wait a moment before they are sent again, and longer each time.
+    """

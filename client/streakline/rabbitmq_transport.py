@@ -28,7 +28,13 @@ from redis.exceptions import RedisClusterException
 from streakline.addresses import without_password
 from streakline.contract import Event
 from streakline.messages import JsonMessage, events_message, imported_message, users_message
-from streakline.redis_connection import SEEN_SECONDS, AnyRedis, open_any_redis, seen_keys
+from streakline.redis_connection import (
+    SEEN_MAX,
+    SEEN_SECONDS,
+    AnyRedis,
+    open_any_redis,
+    seen_keys,
+)
 from streakline.transport import Pending, not_confirmed
 
 LIMITS = {"socket_timeout": "2", "stack_timeout": "4", "blocked_connection_timeout": "5"}
@@ -134,11 +140,14 @@ class _SeenFilter:
 
     def mark(self, fingerprints: Sequence[bytes], now: datetime) -> None:
         def tell(redis: AnyRedis) -> None:
-            key = seen_keys(self._namespace, now)[0]
+            key, _ = seen_keys(self._namespace, now)
             with redis.pipeline() as pipeline:
                 pipeline.sadd(key, *fingerprints)
                 pipeline.expire(key, SEEN_SECONDS)
-                pipeline.execute()
+                pipeline.scard(key)
+                *_, count = pipeline.execute()
+            if count >= SEEN_MAX:
+                redis.unlink(key)  # no RENAME, as in enqueue.lua: a cluster has them apart
 
         if fingerprints:
             self._try(tell, None)

@@ -4,6 +4,9 @@ The fingerprints of accepted events are kept in one set per ten minutes. Few lar
 per event: Dramatiq's maintenance looks through all keys of the broker's database with KEYS.
 
     {namespace}:seen:{slot}    set of 16-byte fingerprints; slot = Unix time // 600
+
+A set that is full takes the place of the one before it, so that what is remembered does not take
+the queue's room however many events come.
 """
 
 from __future__ import annotations
@@ -34,7 +37,9 @@ PORT = 6379
 
 SLOT_SECONDS = 600
 SEEN_SECONDS = 2 * SLOT_SECONDS
-"""An event is remembered for 10 to 20 minutes."""
+"""An event is remembered for 10 to 20 minutes, or until a million others came after it."""
+SEEN_MAX = 1_000_000
+"""Of the two sets each has about so many at most: 72 bytes each in Redis 7.0, less in Valkey 9."""
 
 AnyRedis: TypeAlias = Redis | RedisCluster
 

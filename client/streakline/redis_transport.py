@@ -5,7 +5,8 @@ message for the usual case, that nothing was seen; otherwise it changes nothing,
 seen, and the message goes again without that. A single event takes one round trip always.
 
 Redis answers only after it has the message; what of it survives a crash of Redis itself is a
-matter of its persistence settings. Sending again with the same keys is always right.
+matter of its persistence settings. Sending again with the same keys is always right. Where its
+`maxmemory` is reached nothing of a call is taken (QueueFull), while workers can still take off.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from redis import RedisError
+from redis.exceptions import OutOfMemoryError
 
 from streakline.contract import EVENTS_QUEUE, Event
 from streakline.messages import JsonMessage, events_message, imported_message, users_message
-from streakline.redis_connection import SEEN_SECONDS, open_redis, seen_keys
-from streakline.transport import Pending, not_confirmed
+from streakline.redis_connection import SEEN_MAX, SEEN_SECONDS, open_redis, seen_keys
+from streakline.transport import Pending, no_room, not_confirmed
 
 CHECKS_MAX = 3
 """More would need other clients to send the same events in the very same milliseconds."""
@@ -76,11 +78,14 @@ class RedisTransport:
             message.message_id,
             message.encode(),
             SEEN_SECONDS,
+            SEEN_MAX,
             int(check),
             *fingerprints,
         ]
         try:
             seen: list[bytes] = self._script(keys=keys, args=values)
+        except OutOfMemoryError as error:
+            raise no_room(self._broker_url, error) from error
         except (RedisError, OSError) as error:
             raise not_confirmed(self._broker_url, error) from error
         return seen

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from streakline.addresses import HOW_TO_WRITE, is_readable, is_redis, without_password
 from streakline.contract import Event
-from streakline.errors import AddressError, BrokerUnavailable
+from streakline.errors import AddressError, BrokerUnavailable, QueueFull
 
 
 class Pending(NamedTuple):
@@ -30,7 +30,8 @@ class Transport(Protocol):
     def send_events(self, pending: Sequence[Pending], received_at: datetime, /) -> set[bytes]:
         """Put those not seen lately on the queue, as one message; return the others' fingerprints.
 
-        Raises BrokerUnavailable where the broker did not confirm that it holds the message.
+        Raises BrokerUnavailable where the broker did not confirm that it holds the message, and
+        QueueFull where that is for want of room.
         """
 
     def send_imported(self, events: Sequence[Event], received_at: datetime, /) -> None:
@@ -85,4 +86,13 @@ def not_confirmed(broker_url: str, error: Exception) -> BrokerUnavailable:
         f"the broker at {without_password(broker_url)} did not confirm "
         f"({type(error).__name__}: {error}); send the same again with the same keys, "
         "nothing will count twice"
+    )
+
+
+def no_room(broker_url: str, error: Exception) -> QueueFull:
+    """Return the error that says which broker has no room, and what to do."""
+    return QueueFull(
+        f"the broker at {without_password(broker_url)} has no room for more events ({error}); "
+        "they come faster than workers apply them: wait, then send the same again with the same "
+        "keys"
     )

@@ -8,20 +8,35 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, text
 
+LOCK_MILLISECONDS_MAX = 5_000
+"""A statement that waits for a table lets everyone wait behind it."""
+_WAIT = text("set lock_timeout = 0")
+# Held until the connection ends, so that processes which start together migrate once.
+_ALONE = text("select pg_advisory_lock(24228, 0)")
+_LIMITS = text(f"set lock_timeout = {LOCK_MILLISECONDS_MAX}; set statement_timeout = 0")
 _HERE = str(Path(__file__).parent)
 
 
-def upgrade(engine: Engine) -> None:
-    """Bring the tables to the newest revision, in one transaction; nothing to do is fine.
+def upgrade(engine: Engine, revision: str = "head") -> None:
+    """Bring the tables to a revision, each in a transaction of its own; nothing to do is fine.
 
-    Two processes that do it at once wait for each other.
+    Two processes that do it at once wait for each other. What it needs a table for itself for waits
+    for it a short time, for all others wait behind: where that is not enough it raises what
+    SQLAlchemy raises, what was done stays, and the next call goes on from there.
     """
-    with engine.begin() as connection:
-        config = _config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    with engine.connect() as connection:
+        try:
+            connection.execute(_WAIT)
+            connection.execute(_ALONE)
+            connection.execute(_LIMITS)
+            connection.commit()
+            config = _config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, revision)
+        finally:
+            connection.invalidate()  # its limits are others now; the lock goes with it
 
 
 def current_revision(connection: Connection) -> str | None:

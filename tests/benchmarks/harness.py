@@ -249,12 +249,14 @@ def measure_rate(
     return (target - first) / (time.perf_counter() - began)
 
 
-def wait_for(condition: Callable[[], Answer | None]) -> Answer:
+def wait_for(
+    condition: Callable[[], Answer | None], seconds_max: float = RUN_SECONDS_MAX
+) -> Answer:
     """Look until the condition's answer is true, and return it. Raises TimeoutError."""
-    deadline = time.monotonic() + RUN_SECONDS_MAX
+    deadline = time.monotonic() + seconds_max
     while not (answer := condition()):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"not finished within {RUN_SECONDS_MAX} s")
+            raise TimeoutError(f"not finished within {seconds_max} s")
         time.sleep(POLL_SECONDS)
     return answer
 

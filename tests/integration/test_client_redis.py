@@ -127,6 +127,21 @@ def test_what_was_seen_in_the_slot_before_is_still_known(
     assert not client.track("u", "lessons", key="k").duplicate
 
 
+def test_what_was_seen_takes_no_more_room_however_much_comes(
+    client: Client, redis: Redis, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streakline.redis_transport.SEEN_MAX", 10)
+    for start in range(0, 60, 5):
+        client.track_many(events(*(f"k{number}" for number in range(start, start + 5))))
+        names = list(redis.scan_iter(f"{namespace}:seen:*"))
+        # two sets, and a third where a slot ended while this ran
+        assert sum(int(redis.scard(name)) for name in names) <= 10 * len(names)
+        assert len(names) <= 3
+    assert all(0 < int(redis.ttl(name)) <= SEEN_SECONDS for name in names)
+    assert all(receipt.duplicate for receipt in client.track_many(events("k50", "k59")))
+    assert not client.track_many(events("k0"))[0].duplicate
+
+
 def test_of_many_threads_with_the_same_events_one_gets_each_through(
     client: Client, redis: Redis, namespace: str
 ) -> None:

@@ -159,6 +159,12 @@ def test_valkey_keeps_everything_and_evicts_nothing(setting: str, value: str, ho
         assert client.config_get(setting) == {setting: value}
 
 
+def test_valkey_leaves_the_machine_half_of_its_memory(home: Path) -> None:
+    with embedded_valkey(home) as url, Redis.from_url(url) as client:
+        limit = int(client.config_get("maxmemory")["maxmemory"])
+    assert limit == psutil.virtual_memory().total // 2
+
+
 def test_data_outlive_a_stop(home: Path) -> None:
     with both(home) as (database_url, redis_url):
         ask_postgres(database_url, "create table kept as select 812 as lesson")

@@ -11,13 +11,12 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
-from alembic import command
 from sqlalchemy import Engine, text
 
 from jobs.recompute_users import recompute_stale
 from jobs.sweep_streaks import sweep_streaks
 from models import tables
-from models.migrations import _config, upgrade
+from models.migrations import upgrade
 from models.program import load_program
 from models.rulebooks import Rulebooks
 from models.statements import users as user_statements
@@ -134,10 +133,7 @@ AFTERWARDS = [
 def migrated(postgres_url: str) -> Iterator[Engine]:
     """A database that was filled at revision 0001, at the newest one."""
     with fresh_database(postgres_url) as url, opened(url) as engine:
-        with engine.begin() as connection:
-            config = _config()
-            config.attributes["connection"] = connection
-            command.upgrade(config, "0001")
+        upgrade(engine, "0001")
         with engine.begin() as connection:
             for statement, rows in FILL.items():
                 connection.execute(text(statement), rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from worker.cli.console import NO, Json, err, fail, open_console_runtime, out, print_json, when
-from worker.status import read_status
+from worker.status import read_queue, read_status
 
 POLL_SECONDS = 0.1
 DRAIN_SECONDS = 300.0
@@ -19,7 +20,7 @@ DRAIN_SECONDS = 300.0
 def status(as_json: Json = False) -> None:
     """Queues, lag of each projection, what was set aside or given up, next ticks."""
     with open_console_runtime() as runtime:
-        found = read_status(runtime)
+        found = read_status(runtime) | {"queue": read_queue(runtime)}
     if as_json:
         print_json(found)
         return
@@ -74,6 +75,28 @@ def _warehouse(found: dict[str, Any]) -> str:
     return f"{waiting}; failing since {when(found['failing_since'])}: {found['error']}"
 
 
+def _queue(found: dict[str, Any]) -> list[tuple[str, object]]:
+    """Return the lines about the pace, where much waits, and about the room that is left."""
+    lines: list[tuple[str, object]] = []
+    if found["handled_per_second"] is not None:
+        lines.append(("events handled", f"{found['handled_per_second']:,.0f}/s"))
+        lines.append(("events arriving", f"{found['arriving_per_second']:,.0f}/s"))
+        lines.append(("time left", _time_left(found)))
+    if found["memory_bytes"] is not None:
+        most = found["memory_bytes_max"]
+        limit = f"of {most / 1e6:,.0f} MB" if most else "without a limit: set maxmemory"
+        lines.append(("the broker's memory", f"{found['memory_bytes'] / 1e6:,.0f} MB {limit}"))
+    return lines
+
+
+def _time_left(found: dict[str, Any]) -> str:
+    if not found["handled_per_second"]:
+        return "nothing is handled: are workers running?"
+    if found["seconds_left"] is None:
+        return "producers outrun workers: start more workers, or let less come"
+    return f"{timedelta(seconds=round(found['seconds_left']))}, as things go"
+
+
 def _emails(found: dict[str, Any]) -> str:
     return ", ".join(f"{count} {state}" for state, count in found.items() if count) or "none"
 
@@ -94,6 +117,7 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, object]]:
     return [
         ("events waiting", found["waiting_events"]),
         ("oldest waiting", f"{found['oldest_waiting_seconds']} s"),
+        *_queue(found["queue"]),
         ("events applied", found["applied_events"]),
         ("duplicates", found["duplicate_events"]),
         ("set aside", f"{found['rejected_events']} (conflicts: {found['conflicting_events']})"),

@@ -30,6 +30,8 @@ PORT_SETTING = "STREAKLINE_VALKEY_PORT"
 LOADING_SECONDS_MAX = 300.0  # 10 GB of append-only file
 SHUTDOWN_SECONDS_MAX = 30.0
 POLL_SECONDS = 0.01
+MEMORY_SHARE = 2
+"""It may take the machine's memory divided by this."""
 START_SCRIPT = '"$@" >>"$0" 2>&1 & echo $!'
 
 
@@ -130,6 +132,8 @@ class EmbeddedValkey:
             "appendonly": "yes",
             "appendfsync": "everysec",
             "save": "",
+            # Where it is reached clients are refused, and the machine goes on.
+            "maxmemory": str(psutil.virtual_memory().total // MEMORY_SHARE),
             "maxmemory-policy": "noeviction",
         }
         return {**tcp, **own, **self.settings}

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 
 from jobs.backfills import Context, NotPossible, resume_backfill
-from jobs.backfills.kinds import KINDS
+from jobs.backfills.kinds import KINDS, import_events
 from jobs.backfills.kinds.import_events import ImportEvents
 from models import tables
 from models.sources import lines, queries
@@ -238,6 +239,21 @@ def test_read_again_by_another_process_for_each_chunk_it_is_the_same_s71(
         wanted = {row["key"] for row in read_table(other, tables.events)}
     assert len(found - wanted) == 2, "equal lines without a key are two events"
     assert found > wanted
+    must_verify(context.engine)
+
+
+def test_to_where_it_was_broken_off_it_reads_again_in_short_chunks_s71(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_events, "PASSED_ROWS_MAX", ROWS - 1)
+    path = write_lines(tmp_path / "events.jsonl", history())
+    number = start(context, KIND, {"files": [str(path)]})
+    running = chunks(context, number)
+    *_, before = islice(running, 3)
+    let_go(number)
+    dones = [one.done for one in running]
+    assert dones[:4] == [before.done] * 3 + [before.done + ROWS]
+    assert dones[-1] == 2 * len(history())
     must_verify(context.engine)
 
 

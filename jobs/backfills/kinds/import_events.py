@@ -14,10 +14,8 @@ process, or after a crash, it reads up to there again.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,16 +48,22 @@ from models.statements.staged import Refusal, StagedRow
 from streakline.addresses import without_password
 
 ROWS_MAX = 5_000
+PASSED_ROWS_MAX = 100_000
+"""Rows that are read once more in a chunk: some two seconds' work."""
 
 
 @dataclass(slots=True, kw_only=True)
 class _Open:
-    """Sources that are being read: which one, and how many of its rows were taken."""
+    """Sources that are being read: which one, and how many of its rows were taken.
+
+    Where it is opened anew it is `behind` by so many rows, which are read once more.
+    """
 
     context: Context
     sources: Sequence[Mapping[str, Any]]
     source: int
     taken: int
+    behind: int
     rows: ReadAhead[Row] | None = None
 
     def is_at(self, work: Work) -> bool:
@@ -67,19 +71,33 @@ class _Open:
         at = (work.cursor.get("source", 0), work.cursor.get("row", 0))
         return at == (self.source, self.taken) and self.context.engine is work.context.engine
 
+    def pass_over(self) -> bool:
+        """Read some of what was taken before; tell whether that is all. Raises SourceError."""
+        if not self.behind:
+            return True
+        rows, until = self.open(), max(0, self.behind - PASSED_ROWS_MAX)
+        while self.behind > until:
+            passed = rows.take(min(ROWS_MAX, self.behind - until))
+            if not passed:
+                raise SourceError("the source has become shorter; start another backfill")
+            self.behind -= len(passed)
+        return not self.behind
+
     def take(self, rows_max: int) -> list[Row]:
         """Take the next rows; none is the end of all sources. Raises SourceError."""
         while self.source < len(self.sources):
-            if self.rows is None:
-                self.rows = ReadAhead(
-                    _read_from(self.context, self.sources[self.source], self.taken)
-                )
-            if found := self.rows.take(rows_max):
+            if found := self.open().take(rows_max):
                 self.taken += len(found)
                 return found
             self.close()
             self.source, self.taken = self.source + 1, 0
         return []
+
+    def open(self) -> ReadAhead[Row]:
+        """Return the rows of the source that is read."""
+        if self.rows is None:
+            self.rows = ReadAhead(_read(self.context, self.sources[self.source]))
+        return self.rows
 
     def close(self) -> None:
         """Close the source that is read."""
@@ -185,6 +203,8 @@ class ImportEvents:
         number = work.cursor.get("number", 0)
         try:
             opened = self._find_open(work)
+            if not opened.pass_over():
+                return Chunk(rows=0, cursor=work.cursor)
             rows = opened.take(work.rows_max)
         except SourceError as error:
             # What was open has ended with the error, and would seem to be at its end.
@@ -219,7 +239,7 @@ class ImportEvents:
         sources = work.parameters["sources"]
         for one in sources[source:]:
             _must_be_unchanged(one)
-        opened = _Open(context=work.context, sources=sources, source=source, taken=row)
+        opened = _Open(context=work.context, sources=sources, source=source, taken=row, behind=row)
         self._open[backfill_id] = opened
         return opened
 
@@ -321,12 +341,6 @@ def _must_be_unchanged(source: Mapping[str, Any]) -> None:
         ) from error
     if any(source[name] != value for name, value in stamp.items()):
         raise Hopeless(f"{path} has changed since the backfill was started; start another one")
-
-
-def _read_from(context: Context, source: Mapping[str, Any], taken: int) -> Generator[Row]:
-    """Read a source from the row on that follows those taken."""
-    with closing(_read(context, source)) as rows:
-        yield from islice(rows, taken, None)
 
 
 def _read(context: Context, source: Mapping[str, Any]) -> Generator[Row]:

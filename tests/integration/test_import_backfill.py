@@ -37,7 +37,7 @@ from tests.applying import (
     put_users,
     read_table,
 )
-from tests.backfilling import OPS, chunks, opened_context, run, start
+from tests.backfilling import OPS, chunks, counts, opened_context, run, start
 
 KIND = "import-events"
 PROGRAM = """
@@ -186,6 +186,9 @@ def test_each_format_gives_what_the_events_would_and_again_nothing_s70_s75(
     done = run(context, KIND, {"files": [str(path)], **more})
     assert done.done == done.total == 2 * len(history())
     assert done.changes["events"] == {"added": len(history()), "samples": []}
+    for table in (tables.point_entries, tables.achievements, tables.notices, tables.run_scores):
+        there = len(read_table(context.engine, table))
+        assert counts(done.changes)[table.name] == {"added": there}, "most without being read"
     with opened(second_database_url) as other:
         put_program(other, PROGRAM)
         put_events(other, history())

@@ -11,7 +11,8 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Engine, Row, Table, select
+from sqlalchemy import Column, Engine, Row, Select, Table, Text, cast, func, select, text
+from sqlalchemy.dialects.postgresql import JSONB
 
 from jobs.apply_events import Applied, Kind, Received, apply_events
 from jobs.apply_program import ProgramApplied, apply_program
@@ -125,6 +126,42 @@ def dump_state(engine: Engine) -> Dump:
     return {**rows, "run_scores": sorted(scores), "notices": notices, "states": states}
 
 
+def digest_state(engine: Engine) -> dict[str, tuple[int, int]]:
+    """Return of each table of `dump_state` how many rows it has and what their hashes add up to.
+
+    Postgres reads them all, of which there may be millions, and says the same for equal dumps.
+    """
+    with engine.begin() as connection:
+        connection.execute(text("set local statement_timeout = 0"))
+        return {
+            name: (rows, hashes)
+            for name, query in _digests().items()
+            for rows, hashes in connection.execute(query)
+        }
+
+
+def _digests() -> dict[str, Select[int, int]]:
+    queries = {table.name: select(*_columns(table)) for table in _STATE_TABLES}
+    notices, scores = tables.notices.c, tables.run_scores
+    columns = [column for column in _columns(tables.notices) if column.name != "written_at"]
+    queries["notices"] = select(*columns).where(notices.kind != NoticeKind.CORRECTION.value)
+    run = (tables.runs.c.leaderboard, tables.runs.c.since, tables.runs.c.run)
+    kept = (scores.c.user_id, scores.c.score, scores.c.reached_at)
+    queries["run_scores"] = select(*run, *kept).join(
+        scores, scores.c.run_id == tables.runs.c.run_id
+    )
+    state = cast(tables.users.c.state, JSONB)
+    queries["states"] = select(tables.users.c.user_id, state.label("state"))
+    return {name: _digest(query) for name, query in queries.items()}
+
+
+def _digest(query: Select[*tuple[Any, ...]]) -> Select[int, int]:
+    rows = query.subquery("rows")
+    # by its fields: a row as a whole has the type of its table, and that no text
+    hashed = func.hashtextextended(cast(func.row(*rows.c), Text), 0)
+    return select(func.count(), func.coalesce(func.sum(hashed), 0)).select_from(rows)
+
+
 def must_equal(found: Dump, expected: Dump) -> None:
     """Compare two dumps table by table, so that a difference is shown by its table."""
     assert found.keys() == expected.keys()
@@ -190,10 +227,13 @@ def read_standings(engine: Engine, board: Board) -> list[Standing]:
 
 
 def _rows(engine: Engine, table: Table) -> list[tuple[Any, ...]]:
-    columns = [column for column in table.columns if column.name not in _NOT_FACTS]
     with engine.connect() as connection:
-        rows = connection.execute(select(*columns).order_by(*table.primary_key))
+        rows = connection.execute(select(*_columns(table)).order_by(*table.primary_key))
         return [_comparable(row) for row in rows]
+
+
+def _columns(table: Table) -> list[Column[Any]]:
+    return [column for column in table.columns if column.name not in _NOT_FACTS]
 
 
 def _comparable(row: Iterable[Any]) -> tuple[Any, ...]:

@@ -1,9 +1,10 @@
-"""Running backfills: each chunk is a message on a queue of its own, and sends the next one.
+"""Running backfills: a message on a queue of their own runs chunks, and sends the next message.
 
-A message names the backfill and its step, and may come twice, late, or never: a step is done once
-(`jobs.backfills`), and the tick `recover-backfills` sends anew what should long have run. Live
-traffic goes first (S73): while messages wait for workers in a crowd, a backfill rests nine tenths
-of the time.
+It runs one after the other for some seconds, for between two messages a worker looks at its queue
+only now and then. A message names the backfill and its step, and may come twice, late, or never: a
+step is done once (`jobs.backfills`), and the tick `recover-backfills` sends anew what should long
+have run. Live traffic goes first (S73): while messages wait for workers in a crowd, a backfill
+rests nine tenths of the time.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import structlog
 from dramatiq import Broker, Message
@@ -38,10 +40,19 @@ CLEARED_ROWS_MAX = 50_000
 """At once: a second's work."""
 DELAY_SECONDS_MAX = 60.0
 """How long a message waits with a worker: RabbitMQ wants each back within half an hour."""
+MESSAGE_SECONDS_MAX = 5.0
+"""After so long no further chunk is begun in a message: one that runs long is taken for lost."""
 FAILED_SECONDS = 1.0
 """How long after a failure it is tried again."""
 
 log = structlog.get_logger(__name__)
+
+
+class _Follows(NamedTuple):
+    """The chunk that is to be run next, and for how many seconds to rest before."""
+
+    step: int
+    rest: float
 
 
 class BackfillRunner:
@@ -64,12 +75,26 @@ class BackfillRunner:
         self._send(backfill.backfill_id, backfill.step, 0.0)
 
     def run(self, backfill_id: int, step: int) -> None:
-        """Run a chunk, and send for the next; the actor."""
+        """Run chunks, and send for the one that follows them; the actor."""
+        until = time.monotonic() + MESSAGE_SECONDS_MAX
+        follows = self._run_chunk(backfill_id, step)
+        while follows is not None and follows.rest == 0 and time.monotonic() < until:
+            try:
+                follows = self._run_chunk(backfill_id, follows.step)
+            except Exception:
+                # To try this message again would be in vain: its own chunk is done.
+                log.warning("backfill_chunk_put_off", backfill_id=backfill_id, exc_info=True)
+                break
+        if follows is not None:
+            self._send(backfill_id, follows.step, follows.rest)
+
+    def _run_chunk(self, backfill_id: int, step: int) -> _Follows | None:
+        """Run a chunk; return what follows it, None where nothing does."""
         began = time.monotonic()
         before = self._read_done(backfill_id)
         backfill = run_chunk(self._context, backfill_id, step, utc_now, is_outage)
         if backfill is None:
-            return
+            return None
         self._wake_projector()
         took = time.monotonic() - began
         log.info(
@@ -82,9 +107,10 @@ class BackfillRunner:
             seconds=round(took, 3),
             error=backfill.error,
         )
-        if backfill.state in ACTIVE:
-            rows = max(0, backfill.done - before)
-            self._send(backfill_id, backfill.step, self._rest(backfill, rows, took))
+        if backfill.state not in ACTIVE:
+            return None
+        rows = max(0, backfill.done - before)
+        return _Follows(backfill.step, self._rest(backfill, rows, took))
 
     def recover(self, now: datetime) -> int:
         """Send anew for chunks that should long have run; return how many those were."""

@@ -8,7 +8,7 @@ run, which takes the transaction back, and the run then tell the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from itertools import islice
@@ -70,13 +70,21 @@ class Changes:
     ) -> Iterator[None]:
         """Count what is changed of some users, who are locked, while it is inside."""
         watched = sorted(set(user_ids))
-        before = _read(connection, rules, watched)
+        before = _read(connection, rules, watched, _COLUMNS)
         yield
-        after = _read(connection, rules, watched)
+        # Of an import most rows are new, and there are examples already: to count them will do.
+        counted = [name for name in _COLUMNS if before.has_none(name) and self._is_full(name)]
+        compared = [name for name in _COLUMNS if name not in counted]
+        after = _read(connection, rules, watched, compared)
         for user_id in watched:
             self._compare_states(user_id, before, after)
-            for name in _COLUMNS:
+            for name in compared:
                 self._compare_rows(user_id, name, before, after)
+        for name, count in checks.count_decided(connection, watched, counted).items():
+            self.add(name, ADDED, count)
+
+    def _is_full(self, name: str) -> bool:
+        return len(self._found.get(name, {}).get("samples", ())) == SAMPLES_MAX
 
     def _compare_states(self, user_id: str, before: _Users, after: _Users) -> None:
         was, now = before.states.get(user_id), after.states.get(user_id)
@@ -135,11 +143,16 @@ class _Users:
     def rows_of(self, user_id: str, name: str) -> Sequence[Row]:
         return self._rows.get(user_id, {}).get(name, ())
 
+    def has_none(self, name: str) -> bool:
+        return not any(name in tables for tables in self._rows.values())
 
-def _read(connection: Connection, rules: Rules, user_ids: list[str]) -> _Users:
+
+def _read(
+    connection: Connection, rules: Rules, user_ids: list[str], names: Collection[str]
+) -> _Users:
     users = user_statements.read_users(connection, user_ids, rules.stamp)
     states = {one: state for one, state in users.states.items() if one not in users.stale}
-    return _Users(states, users.stale, checks.read_decided(connection, users.states))
+    return _Users(states, users.stale, checks.read_decided(connection, users.states, names))
 
 
 def _figures(state: UserState) -> dict[str, dict[str, Any]]:

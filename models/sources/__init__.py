@@ -7,6 +7,7 @@ changes nothing (S75).
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
 from enum import Enum
@@ -16,7 +17,12 @@ from typing import Any
 from models.sources import git_history
 from models.sources.csv_rows import check_csv, read_csv
 from models.sources.git_history import HEAD, find_head
-from models.sources.lines import check_readable, count_lines, read_lines
+from models.sources.lines import (
+    SHOWN_CHARACTERS_MAX,
+    check_readable,
+    count_lines,
+    read_lines,
+)
 from models.sources.parquet import check_parquet, count_parquet, read_parquet
 from models.sources.queries import NAME, check_query, read_query
 from models.sources.records import (
@@ -50,6 +56,8 @@ __all__ = [
     "read_users",
 ]
 
+ROW_CHARACTERS_MAX = 1 << 14
+"""As JSON: more than twice what an event can have; a chunk keeps thousands of rows in memory."""
 NOTHING: Mapping[str, str] = {}
 
 
@@ -226,4 +234,13 @@ def _user(data: Any) -> UserLine:
 
 
 def _refused(source: str, record: Record, reason: str) -> Refused:
-    return Refused(file=source, line=record.line, reason=reason, row=record.data)
+    return Refused(file=source, line=record.line, reason=reason, row=_bounded(record.data))
+
+
+def _bounded(row: Any) -> Any:
+    """Return a row as it is kept among those refused: of a long one how it begins."""
+    try:
+        text = json.dumps(row, ensure_ascii=False, default=str)
+    except (ValueError, RecursionError):  # such as a number of more digits than Python writes
+        return row
+    return row if len(text) <= ROW_CHARACTERS_MAX else text[:SHOWN_CHARACTERS_MAX]

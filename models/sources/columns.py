@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from models.sources.records import SourceError
@@ -20,6 +21,7 @@ from streakline.contract import nearest
 EVENT_FIELDS = ("user_id", "metric", "value", "key", "occurred_at")
 USER_FIELDS = ("tz", "email", "name")
 COLUMNS_SHOWN_MAX = 50
+FIELDS_CACHED_MAX = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,18 +100,25 @@ def _is_field(name: str, of_users: bool) -> bool:
 
 
 def _put(data: dict[str, Any], field: str, value: Any) -> None:
-    *outer, last = _parts(field)
+    outer, last = _place(field)
     for name in outer:
         data = data.setdefault(name, {})
     data[last] = value
 
 
-def _parts(field: str) -> Iterable[str]:
-    """Return where a field stands; an attribute's name may have dots of its own.
+@lru_cache(maxsize=FIELDS_CACHED_MAX)
+def _place(field: str) -> tuple[Sequence[str], str]:
+    """Return in which objects a field stands, and its name there.
 
-    >>> list(_parts("user.attributes.app.plan"))
-    ['user', 'attributes', 'app.plan']
+    >>> _place("user.attributes.app.plan")
+    (['user', 'attributes'], 'app.plan')
     """
+    *outer, last = _parts(field)
+    return outer, last
+
+
+def _parts(field: str) -> Iterable[str]:
+    """Return where a field stands; an attribute's name may have dots of its own."""
     if field.startswith("attributes."):
         return ("attributes", field.removeprefix("attributes."))
     if field.startswith("user."):
@@ -123,6 +132,8 @@ def plain_value(value: Any) -> Any:
     Numbers become texts: as a user's id or an attribute they are meant as such, and a value may be
     given as one.
     """
+    if isinstance(value, str):
+        return value
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):

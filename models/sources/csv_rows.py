@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from models.sources.columns import Columns, find_columns
 from models.sources.compression import BROKEN, broken_off, open_decompressed
-from models.sources.lines import LINE_BYTES_MAX, shown_line
+from models.sources.lines import begin_line, is_too_long, long_line, shown_line
 from models.sources.records import Record, SourceError
 
 BYTE_ORDER_MARK = "\ufeff"
@@ -75,13 +75,17 @@ class _Lines:
     def __next__(self) -> str:
         while True:
             try:
-                line = self._file.readline(LINE_BYTES_MAX)
+                line = begin_line(self._file)
+                is_whole = not is_too_long(self._file, line)
             except (*BROKEN, OSError) as error:
                 self._refuse(Record(line=self.number + 1, reason=broken_off(self._path, error)))
                 raise StopIteration from None
             if not line:
                 raise StopIteration
             self.number += 1
+            if not is_whole:
+                self._refuse(long_line(self.number, line))
+                continue
             try:
                 text = line.decode("utf-8")
             except UnicodeDecodeError as error:

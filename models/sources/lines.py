@@ -25,11 +25,10 @@ def read_lines(path: Path) -> Iterator[Record]:
     number = 0
     try:
         with closing(open_decompressed(path)) as file:
-            while line := file.readline(LINE_BYTES_MAX):
+            while line := begin_line(file):
                 number += 1
-                if not line.endswith(b"\n") and len(line) == LINE_BYTES_MAX:
-                    _skip_rest(file)
-                    yield Record(line=number, reason=f"is longer than {LINE_BYTES_MAX} bytes")
+                if is_too_long(file, line):
+                    yield long_line(number, line)
                 elif line.strip():
                     yield _read_line(number, line)
     except (*BROKEN, OSError) as error:
@@ -68,9 +67,24 @@ def shown_line(line: bytes) -> str:
     return text.replace("\x00", "\\x00")
 
 
-def _skip_rest(file: BinaryIO) -> None:
-    while (rest := file.readline(LINE_BYTES_MAX)) and not rest.endswith(b"\n"):
+def begin_line(file: BinaryIO) -> bytes:
+    """Return the next line, of one that is too long how it begins; nothing at the end."""
+    return file.readline(LINE_BYTES_MAX)
+
+
+def is_too_long(file: BinaryIO, line: bytes) -> bool:
+    """Tell whether a line was only begun, and read over the rest of it."""
+    if line.endswith(b"\n") or len(line) < LINE_BYTES_MAX:
+        return False
+    while (rest := begin_line(file)) and not rest.endswith(b"\n"):
         pass
+    return True
+
+
+def long_line(number: int, line: bytes) -> Record:
+    """Return what stands for a line that is too long."""
+    reason = f"is longer than {LINE_BYTES_MAX} bytes"
+    return Record(line=number, data=shown_line(line), reason=reason)
 
 
 def check_readable(path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from sqlalchemy import Connection, Table, bindparam, func, select
@@ -50,24 +50,39 @@ _SCORES = select(
     run_scores.c.score,
     run_scores.c.reached_at,
 ).join(runs, runs.c.run_id == run_scores.c.run_id)
+_READ = {
+    table.name: select(
+        table.c.user_id, table.c.decided_at, *[table.c[name] for name in columns]
+    ).where(one_of(table.c.user_id, "user_ids"))
+    for table, columns in _PLAIN
+} | {run_scores.name: _SCORES.where(one_of(run_scores.c.user_id, "user_ids"))}
+_COUNT = {
+    table.name: select(func.count()).select_from(table).where(one_of(table.c.user_id, "user_ids"))
+    for table in (*[table for table, _ in _PLAIN], run_scores)
+}
+DECIDED = tuple(_READ)
+"""The tables of what is decided."""
 _SAMPLE = select(users.c.user_id).order_by(func.random()).limit(bindparam("limit"))
 
 
-def read_decided(connection: Connection, user_ids: Iterable[str]) -> DecidedRows:
-    """Return all that was decided of some users: one statement a table."""
+def read_decided(
+    connection: Connection, user_ids: Iterable[str], names: Collection[str] = DECIDED
+) -> DecidedRows:
+    """Return all that was decided of some users, or of it the tables named: one statement each."""
     ids = {"user_ids": list(user_ids)}
     found: DecidedRows = {user_id: {} for user_id in ids["user_ids"]}
-    for table, columns in _PLAIN:
-        query = select(table.c.user_id, table.c.decided_at, *[table.c[name] for name in columns])
-        for user_id, *row in connection.execute(
-            query.where(one_of(table.c.user_id, "user_ids")), ids
-        ):
-            found[user_id].setdefault(table.name, []).append(tuple(row))
-    for user_id, *row in connection.execute(
-        _SCORES.where(one_of(run_scores.c.user_id, "user_ids")), ids
-    ):
-        found[user_id].setdefault(run_scores.name, []).append(tuple(row))
+    for name in names:
+        for user_id, *row in connection.execute(_READ[name], ids).all():
+            found[user_id].setdefault(name, []).append(tuple(row))
     return found
+
+
+def count_decided(
+    connection: Connection, user_ids: Iterable[str], names: Collection[str]
+) -> dict[str, int]:
+    """Return how many rows of some tables were decided of some users."""
+    ids = {"user_ids": list(user_ids)}
+    return {name: connection.execute(_COUNT[name], ids).scalar_one() for name in names}
 
 
 def sample_ids(connection: Connection, count: int) -> list[str]:

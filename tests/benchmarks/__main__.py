@@ -10,12 +10,14 @@ import argparse
 import signal
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from tests.benchmarks import (
     backfills,
     checks,
     emails,
     enqueue,
+    imports,
     limits,
     live,
     loading,
@@ -42,6 +44,7 @@ BENCHMARKS: dict[str, Callable[[bool], Iterable[Figure]]] = {
     "outrun": outrun.run,
     "sweeps": sweeps.run,
     "backfills": backfills.run,
+    "imports": imports.run,
     "emails": emails.run,
     "loading": loading.run,
     "warehouse": warehouse.run,
@@ -53,16 +56,20 @@ def main() -> None:
     arguments = _arguments()
     # So that servers and processes end with us also when we are told to stop.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    results = {name: _run(name, arguments.quick) for name in arguments.names or BENCHMARKS}
+    benchmarks = BENCHMARKS | {"imports": partial(imports.run, events=arguments.import_events)}
+    results = {
+        name: _run(benchmarks[name](arguments.quick), name)
+        for name in arguments.names or BENCHMARKS
+    }
     print_table(results)
     print(write_json(results))  # noqa: T201 - a command's output
     if arguments.docs:
         print(write_page(results))  # noqa: T201
 
 
-def _run(name: str, quick: bool) -> list[Figure]:
+def _run(measured: Iterable[Figure], name: str) -> list[Figure]:
     figures = []
-    for figure in BENCHMARKS[name](quick):
+    for figure in measured:
         line = f"{name}: {figure.name}: {shown(figure.value)} {figure.unit}"
         print(line, file=sys.stderr, flush=True)  # noqa: T201 - progress: all of it takes minutes
         figures.append(figure)
@@ -73,6 +80,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[[], *BENCHMARKS], help="default: all")
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it works")
+    parser.add_argument(
+        "--import-events", type=int, default=imports.EVENTS, help="how many `imports` has"
+    )
     parser.add_argument(
         "--docs", action="store_true", help="renew these sections of docs/benchmarks.md, too"
     )

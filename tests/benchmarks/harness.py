@@ -202,11 +202,12 @@ def environment(bench: Bench) -> dict[str, str]:
 
 @contextmanager
 def running(
-    bench: Bench, command: Sequence[str], processes: int, **more: str
+    bench: Bench, command: Sequence[str], processes: int, *, killed: bool = False, **more: str
 ) -> Iterator[list[psutil.Process]]:
     """Run a command some times over with the servers' addresses, and end it, whatever happens.
 
-    `more` are variables of its environment.
+    `more` are variables of its environment. One that has ended by itself is an error, unless it is
+    to be `killed`.
     """
     with tempfile.TemporaryFile() as log:
         started: list[psutil.Popen] = []
@@ -216,7 +217,7 @@ def running(
                     psutil.Popen(command, env=environment(bench) | more, stdout=log, stderr=log)
                 )
             yield [psutil.Process(each.pid) for each in started]
-            if any(each.poll() is not None for each in started):
+            if not killed and any(each.poll() is not None for each in started):
                 log.seek(0)
                 raise RuntimeError(f"{command} ended: {log.read().decode()[-4000:]}")
         finally:

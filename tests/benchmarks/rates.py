@@ -32,11 +32,11 @@ def run(quick: bool) -> Iterator[Figure]:
     """Yield rates, ratios and the memory of a worker."""
     batched, single, plain = (10_000, 1_000, 500) if quick else (150_000, 20_000, 8_000)
     note = f"{PROCESSES} worker processes, {USERS:,} users"
-    many, _ = _rate(make_events(batched, USERS, "many"), size=500)
+    many, _ = live_rate(make_events(batched, USERS, "many"), size=500)
     yield Figure(
         name="end to end, messages of 500", value=many, unit="events/s", note=note, goal="12,000"
     )
-    one, _ = _rate(make_events(single, USERS, "one"), size=1)
+    one, _ = live_rate(make_events(single, USERS, "one"), size=1)
     yield Figure(
         name="end to end, messages of one", value=one, unit="events/s", note=note, goal="2,000"
     )
@@ -52,7 +52,7 @@ def run(quick: bool) -> Iterator[Figure]:
     yield _ratio("messages of one against the plain way", one / plainly)
     app_program = LANGUAGE_APP.read_text("utf-8")
     events = make_app_events(batched, USERS, "app")
-    app, megabytes = _rate(events, size=500, program=app_program)
+    app, megabytes = live_rate(events, size=500, program=app_program)
     yield Figure(
         name="a whole app's rules, messages of 500",
         value=app,
@@ -78,7 +78,8 @@ def _ratio(name: str, value: float, goal: str = "") -> Figure:
     return Figure(name=name, value=value, unit="times", note="same run, same servers", goal=goal)
 
 
-def _rate(events: Sequence[Event], *, size: int, program: str = PROGRAM) -> tuple[float, float]:
+def live_rate(events: Sequence[Event], *, size: int, program: str = PROGRAM) -> tuple[float, float]:
+    """Return how many events a second come from a full queue to being ranked, and a worker's MB."""
     with open_bench(program) as bench:
         fill_queue(bench, events, size=size)
         with running(bench, WORKER, PROCESSES) as processes:

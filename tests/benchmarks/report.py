@@ -35,6 +35,7 @@ TITLES = {
     "outrun": "Producers that outrun workers",
     "sweeps": "What time causes at once",
     "backfills": "Backfills",
+    "imports": "A large import",
     "emails": "Emails",
     "loading": "Loading the warehouse",
     "warehouse": "Questions to the warehouse",
@@ -72,6 +73,10 @@ READING = """\
 - **Streaks that end beside events**: the processes of the Procfile and, on the same two cores, a
   client that sends single events, and a watcher. Counted on 2026-11-24 for 200,000 streaks: of 58
   core-seconds the sender, the watcher and the queue had 12, the events about 18, sweeping the rest.
+- **A large import** is done by a worker of the queue `backfills`, and ends when all is applied and
+  ranked. The same file is imported into another database by workers that get SIGKILL when a
+  quarter, six tenths and nine tenths are done, and there once more. Postgres counts and hashes all
+  rows that follow from the events, to compare them.
 - **Beside a loader**: two workers with a full queue, and a third process that loads a past of the
   same size. While more than 100 messages wait it loads for a twentieth of the time.
 - **Questions** are those of `streakline report`, asked in this process of chDB, over a year that is

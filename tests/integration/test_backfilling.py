@@ -13,8 +13,16 @@ import pytest
 from dramatiq import Message
 from dramatiq.brokers.redis import RedisBroker
 from sqlalchemy import update
+from sqlalchemy.exc import OperationalError
 
-from jobs.backfills import By, cancel_backfill, pause_backfill, start_backfill
+from jobs.backfills import (
+    By,
+    Context,
+    cancel_backfill,
+    pause_backfill,
+    run_chunk,
+    start_backfill,
+)
 from jobs.backfills.kinds.recompute_users import RecomputeUsers
 from models import tables
 from models.statements.backfills import Backfill, State, read_backfill
@@ -40,6 +48,7 @@ def runtime(
     database_url: str, valkey_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Runtime]:
     monkeypatch.setattr(RecomputeUsers, "rows_max", ROWS)
+    monkeypatch.setattr(module, "MESSAGE_SECONDS_MAX", 0.0)  # a chunk a message
     settings = Settings(
         database_url=SecretUrl(database_url),
         redis_url=SecretUrl(valkey_url),
@@ -104,6 +113,36 @@ def test_every_chunk_sends_for_the_next_until_all_is_done_s71(runtime: Runtime) 
         done = wait_until(lambda: (found := read(runtime, number)).settled_at and found)
     assert isinstance(done, Backfill)
     assert (done.state, done.done, done.step) == (State.DONE, USERS, USERS // ROWS + 1)
+
+
+def test_a_message_runs_one_chunk_after_the_other_for_a_while_s71(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MESSAGE_SECONDS_MAX", 60.0)
+    number = start(runtime)
+    runtime.backfills.run(number, 0)
+    assert read(runtime, number).state is State.DONE
+    assert messages(runtime) == []
+
+
+def test_an_outage_in_a_later_chunk_of_a_message_has_that_one_tried_again_s71(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MESSAGE_SECONDS_MAX", 60.0)
+
+    def run_or_break_off(context: Context, number: int, step: int, *rest: Any) -> Any:
+        if step == 2:
+            raise OperationalError("select 1", {}, OSError("the server is away"))
+        return run_chunk(context, number, step, *rest)
+
+    monkeypatch.setattr(module, "run_chunk", run_or_break_off)
+    number = start(runtime)
+    runtime.backfills.run(number, 0)
+    assert [one.args for one in messages(runtime)] == [(number, 2)]
+    with pytest.raises(OperationalError):
+        runtime.backfills.run(
+            number, 2
+        )  # a message whose own chunk fails is tried again as a whole
 
 
 def test_one_whose_message_was_lost_is_sent_for_anew_s71(runtime: Runtime) -> None:

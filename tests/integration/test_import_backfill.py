@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,15 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 
 from jobs.backfills import Context, NotPossible, resume_backfill
-from jobs.backfills.kinds import KINDS
+from jobs.backfills.kinds import KINDS, import_events
 from jobs.backfills.kinds.import_events import ImportEvents
 from models import tables
-from models.sources import queries
+from models.sources import lines, queries
 from models.statements.backfills import State
 from models.statements.staged import read_refusals
 from tests.applying import (
     NOW,
+    digest_state,
     dump_state,
     must_equal,
     must_verify,
@@ -35,7 +37,7 @@ from tests.applying import (
     put_users,
     read_table,
 )
-from tests.backfilling import OPS, chunks, opened_context, run, start
+from tests.backfilling import OPS, chunks, counts, opened_context, run, start
 
 KIND = "import-events"
 PROGRAM = """
@@ -184,10 +186,17 @@ def test_each_format_gives_what_the_events_would_and_again_nothing_s70_s75(
     done = run(context, KIND, {"files": [str(path)], **more})
     assert done.done == done.total == 2 * len(history())
     assert done.changes["events"] == {"added": len(history()), "samples": []}
+    for table in (tables.point_entries, tables.achievements, tables.notices, tables.run_scores):
+        there = len(read_table(context.engine, table))
+        assert counts(done.changes)[table.name] == {"added": there}, "most without being read"
     with opened(second_database_url) as other:
         put_program(other, PROGRAM)
         put_events(other, history())
         must_equal(dump_state(context.engine), dump_state(other))
+        assert digest_state(context.engine) == digest_state(other)
+        put_events(other, [event(1, DAYS)])
+        differing = digest_state(other).items() - digest_state(context.engine).items()
+        assert {name for name, _ in differing} >= {"events", "users", "run_scores", "states"}
     must_verify(context.engine)
     before = dump_state(context.engine)
     assert run(context, KIND, {"files": [str(path)], **more}).changes == {}
@@ -218,10 +227,10 @@ def test_read_again_by_another_process_for_each_chunk_it_is_the_same_s71(
 ) -> None:
     """As after a kill in every chunk: nothing is left of what the process had open."""
     events = [*history(), event(1, 2, key=None), event(1, 2, key=None)]
-    lines = write_lines(tmp_path / "a.jsonl", [*events[:9], "bad", *events[9:20]])
+    first = write_lines(tmp_path / "a.jsonl", [*events[:9], "bad", *events[9:20]])
     table = write_csv(tmp_path / "b.csv", history()[20:])
     more = write_lines(tmp_path / "c.jsonl", events[20:])
-    parameters = {"files": [str(lines), str(table), str(more)], **MAPPED}
+    parameters = {"files": [str(first), str(table), str(more)], **MAPPED}
     number = start(context, KIND, parameters)
     for _ in chunks(context, number):
         let_go(number)
@@ -233,6 +242,21 @@ def test_read_again_by_another_process_for_each_chunk_it_is_the_same_s71(
         wanted = {row["key"] for row in read_table(other, tables.events)}
     assert len(found - wanted) == 2, "equal lines without a key are two events"
     assert found > wanted
+    must_verify(context.engine)
+
+
+def test_to_where_it_was_broken_off_it_reads_again_in_short_chunks_s71(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_events, "PASSED_ROWS_MAX", ROWS - 1)
+    path = write_lines(tmp_path / "events.jsonl", history())
+    number = start(context, KIND, {"files": [str(path)]})
+    running = chunks(context, number)
+    *_, before = islice(running, 3)
+    let_go(number)
+    dones = [one.done for one in running]
+    assert dones[:4] == [before.done] * 3 + [before.done + ROWS]
+    assert dones[-1] == 2 * len(history())
     must_verify(context.engine)
 
 
@@ -337,6 +361,23 @@ def test_what_is_wrong_with_a_file_is_named_by_line_and_the_good_rows_are_in(
         assert part in reason
     again = run(context, KIND, {"files": [str(path)]})
     assert again.changes == {}, "nor is it different the second time"
+
+
+@pytest.mark.parametrize(("name", "before"), [("a.jsonl", GOOD), ("a.csv", HEADER + ROW % (1, 1))])
+def test_a_line_without_an_end_is_named_and_kept_in_part(
+    name: str, before: bytes, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "LINE_BYTES_MAX", 4096)
+    after = OTHER if name == "a.jsonl" else ROW % (2, 2)
+    path = tmp_path / f"{name}.gz"
+    path.write_bytes(gzip.compress(before.rstrip() + b"\n" + b" " * 100_000 + b"\n" + after))
+    done = run(context, KIND, {"files": [str(path)]})
+    assert {row["user_id"] for row in read_table(context.engine, tables.events)} == {"u1", "u2"}
+    line = before.rstrip().count(b"\n") + 2
+    assert refusals(context, done.backfill_id) == [(path.name, line, "is longer than 4096 bytes")]
+    with context.engine.connect() as connection:
+        [kept] = [one.body for one in read_refusals(connection, done.backfill_id)]
+    assert kept == " " * lines.SHOWN_CHARACTERS_MAX
 
 
 @pytest.mark.parametrize("write", [write_gzip, write_zstd])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from models.sources import (
     read_users,
 )
 from models.sources.git_history import read_authors, read_commits
-from models.sources.lines import LINE_BYTES_MAX
+from models.sources.lines import LINE_BYTES_MAX, SHOWN_CHARACTERS_MAX
 
 GOOD = {
     "user_id": "user-1",
@@ -168,3 +169,49 @@ def test_commits_are_events_of_their_authors_whose_addresses_stay_out(repository
 def test_a_folder_without_history_is_named_with_the_way_out(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"name the folder of a git repository"):
         list(read_commits(tmp_path))
+
+
+LONG_LINE_BYTES = 64 << 20
+READ = """
+import resource, sys
+from pathlib import Path
+from models.sources import read_events
+print(*[type(row).__name__ for row in read_events(Path(sys.argv[1]))])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10)
+"""
+
+
+def read_apart(path: Path) -> tuple[str, int]:
+    """Read a file in a process of its own; return what its rows are, and its peak of bytes."""
+    done = subprocess.run([sys.executable, "-c", READ, str(path)], capture_output=True, check=True)
+    rows, peak = done.stdout.decode().splitlines()
+    return rows, int(peak)
+
+
+@pytest.mark.parametrize("header", [b"", b"user_id,metric,key\n"])
+def test_a_line_without_an_end_takes_no_memory(header: bytes, tmp_path: Path) -> None:
+    good = b"u1,lessons,a\n" if header else as_line() + b"\n"
+    short, long = (tmp_path / f"{name}.{'csv' if header else 'jsonl'}.gz" for name in "sl")
+    short.write_bytes(gzip.compress(header + good + b"x\n" + good))
+    with gzip.open(long, "wb", compresslevel=1) as file:
+        file.write(header + good)
+        for _ in range(LONG_LINE_BYTES // LINE_BYTES_MAX):
+            file.write(bytes(LINE_BYTES_MAX))
+        file.write(b"\n" + good)
+    rows, peak = read_apart(short)
+    assert rows == "EventRow Refused EventRow"
+    rows_of_long, peak_of_long = read_apart(long)
+    assert rows_of_long == rows
+    assert peak_of_long < peak + LONG_LINE_BYTES // 4
+    [refused] = [row for row in read_events(long) if isinstance(row, Refused)]
+    assert refused.line == (3 if header else 2)
+    assert refused.reason == f"is longer than {LINE_BYTES_MAX} bytes"
+    assert refused.row == "\\x00" * SHOWN_CHARACTERS_MAX
+
+
+def test_of_a_long_row_that_is_no_event_only_how_it_begins_is_kept(tmp_path: Path) -> None:
+    path = written(tmp_path, as_line(text="x" * 100_000), as_line(text="short"))
+    long, short = (row.row for row in read_events(path) if isinstance(row, Refused))
+    assert isinstance(long, str)
+    assert (len(long), long[:20]) == (SHOWN_CHARACTERS_MAX, '{"user_id": "user-1"')
+    assert short == {**GOOD, "text": "short"}

@@ -15,15 +15,16 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
+from jobs.backfills.ahead import ReadAhead
 from jobs.backfills.changes import ADDED
 from jobs.backfills.kind import Chunk, Context, Hopeless, NotPossible, Work, only
-from models.applying import Kind, Received, apply_locked, collect, decode
+from models.applying import Item, Kind, Received, apply_locked, collect, decode
 from models.sources import (
     EventRow,
     Format,
@@ -47,40 +48,95 @@ from models.statements.staged import Refusal, StagedRow
 from streakline.addresses import without_password
 
 ROWS_MAX = 5_000
+PASSED_ROWS_MAX = 100_000
+"""Rows that are read once more in a chunk: some two seconds' work."""
 
 
 @dataclass(slots=True, kw_only=True)
 class _Open:
-    """Sources that are being read: which one, and how many of its rows were taken."""
+    """Sources that are being read: which one, and how many of its rows were taken.
+
+    Where it is opened anew it is `behind` by so many rows, which are read once more.
+    """
 
     context: Context
     sources: Sequence[Mapping[str, Any]]
     source: int
     taken: int
-    rows: Generator[Row] | None = None
+    behind: int
+    rows: ReadAhead[Row] | None = None
+
+    def is_at(self, work: Work) -> bool:
+        """Tell whether a chunk begins where this is."""
+        at = (work.cursor.get("source", 0), work.cursor.get("row", 0))
+        return at == (self.source, self.taken) and self.context.engine is work.context.engine
+
+    def pass_over(self) -> bool:
+        """Read some of what was taken before; tell whether that is all. Raises SourceError."""
+        if not self.behind:
+            return True
+        rows, until = self.open(), max(0, self.behind - PASSED_ROWS_MAX)
+        while self.behind > until:
+            passed = rows.take(min(ROWS_MAX, self.behind - until))
+            if not passed:
+                raise SourceError("the source has become shorter; start another backfill")
+            self.behind -= len(passed)
+        return not self.behind
 
     def take(self, rows_max: int) -> list[Row]:
         """Take the next rows; none is the end of all sources. Raises SourceError."""
         while self.source < len(self.sources):
-            if found := list(islice(self.rows or (), rows_max)):
+            if found := self.open().take(rows_max):
                 self.taken += len(found)
                 return found
             self.close()
             self.source, self.taken = self.source + 1, 0
-            self.open()
         return []
 
-    def open(self) -> None:
-        """Open the source, and go to where the next row begins. Raises SourceError."""
-        if self.source < len(self.sources):
-            self.rows = _read(self.context, self.sources[self.source])
-            for _ in islice(self.rows, self.taken):
-                pass
+    def open(self) -> ReadAhead[Row]:
+        """Return the rows of the source that is read."""
+        if self.rows is None:
+            self.rows = ReadAhead(_read(self.context, self.sources[self.source]))
+        return self.rows
 
     def close(self) -> None:
         """Close the source that is read."""
         if self.rows is not None:
             self.rows.close()
+            self.rows = None
+
+
+class _Decoded(NamedTuple):
+    """Rows of the next users, and what each comes to."""
+
+    rows: Sequence[StagedRow]
+    items: Sequence[Item]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Staged:
+    """What was read before, of which all up to a user was taken, in parts of so many rows."""
+
+    engine: Engine
+    after: str
+    rows_max: int
+    parts: ReadAhead[_Decoded]
+
+    def is_at(self, work: Work) -> bool:
+        """Tell whether a chunk begins where this is."""
+        wanted = (work.cursor.get("after"), work.rows_max)
+        return wanted == (self.after, self.rows_max) and self.engine is work.context.engine
+
+    def take(self) -> _Decoded | None:
+        """Take the rows of the next users; None at the end."""
+        for part in self.parts.take(1):
+            self.after = part.rows[-1].user_id
+            return part
+        return None
+
+    def close(self) -> None:
+        """Read no more."""
+        self.parts.close()
 
 
 class ImportEvents:
@@ -96,7 +152,7 @@ class ImportEvents:
     rows_max = ROWS_MAX
 
     def __init__(self) -> None:
-        self._open: dict[int, _Open] = {}
+        self._open: dict[int, _Open | _Staged] = {}
 
     def read(self, context: Context, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Look at the files: they are there, and have the columns."""
@@ -130,7 +186,7 @@ class ImportEvents:
     def run(self, work: Work) -> Chunk:
         """Read the next rows; where all are read, apply those of the next users."""
         if "after" in work.cursor:
-            return _apply(work)
+            return self._apply(work)
         return self._stage(work)
 
     def let_go(self, backfill_id: int) -> None:
@@ -147,12 +203,15 @@ class ImportEvents:
         number = work.cursor.get("number", 0)
         try:
             opened = self._find_open(work)
+            if not opened.pass_over():
+                return Chunk(rows=0, cursor=work.cursor)
             rows = opened.take(work.rows_max)
         except SourceError as error:
             # What was open has ended with the error, and would seem to be at its end.
             self.let_go(work.backfill.backfill_id)
             raise Hopeless(str(error)) from error
         if not rows:
+            self.let_go(work.backfill.backfill_id)
             applied_later = number - statements.count_refusals(
                 work.connection, work.backfill.backfill_id
             )
@@ -167,21 +226,50 @@ class ImportEvents:
         if good:
             statements.add_rows(work.connection, backfill_id, good)
         cursor = {"source": opened.source, "row": opened.taken, "number": number + len(rows)}
-        self._open[backfill_id] = opened
         return Chunk(rows=len(rows), cursor=cursor)
 
     def _find_open(self, work: Work) -> _Open:
         """Return the sources at the cursor: as the chunk before has left them, or opened anew."""
-        at = (work.cursor.get("source", 0), work.cursor.get("row", 0))
-        found = self._open.get(work.backfill.backfill_id)
-        if found is not None and (found.source, found.taken) == at:
+        backfill_id = work.backfill.backfill_id
+        found = self._open.get(backfill_id)
+        if isinstance(found, _Open) and found.is_at(work):
             return found
-        self.let_go(work.backfill.backfill_id)
+        self.let_go(backfill_id)
+        source, row = work.cursor.get("source", 0), work.cursor.get("row", 0)
         sources = work.parameters["sources"]
-        for source in sources[at[0] :]:
-            _must_be_unchanged(source)
-        opened = _Open(context=work.context, sources=sources, source=at[0], taken=at[1])
-        opened.open()
+        for one in sources[source:]:
+            _must_be_unchanged(one)
+        opened = _Open(context=work.context, sources=sources, source=source, taken=row, behind=row)
+        self._open[backfill_id] = opened
+        return opened
+
+    def _apply(self, work: Work) -> Chunk:
+        backfill_id = work.backfill.backfill_id
+        try:
+            part = self._find_staged(work).take()
+        except BaseException:
+            self.let_go(backfill_id)
+            raise
+        if part is None:
+            return Chunk(rows=0, cursor=None)
+        with work.effects():
+            refused = _apply_part(work, part)
+        # Kept by a dry run, too: it is what the run would refuse.
+        if refused:
+            statements.add_refusals(work.connection, backfill_id, refused)
+        return Chunk(rows=len(part.rows), cursor={"after": part.rows[-1].user_id})
+
+    def _find_staged(self, work: Work) -> _Staged:
+        """Return what was read before from the cursor on."""
+        backfill_id = work.backfill.backfill_id
+        found = self._open.get(backfill_id)
+        if isinstance(found, _Staged) and found.is_at(work):
+            return found
+        self.let_go(backfill_id)
+        engine, after, rows_max = work.context.engine, work.cursor["after"], work.rows_max
+        parts = ReadAhead(_decode_parts(engine, work.backfill, after, rows_max))
+        opened = _Staged(engine=engine, after=after, rows_max=rows_max, parts=parts)
+        self._open[backfill_id] = opened
         return opened
 
 
@@ -285,33 +373,36 @@ def _refusal(number: int, row: Refused) -> Refusal:
     return Refusal(number=number, file=row.file, line=row.line, reason=row.reason, body=row.row)
 
 
-def _apply(work: Work) -> Chunk:
-    backfill_id = work.backfill.backfill_id
-    rows = statements.read_rows(work.connection, backfill_id, work.cursor["after"], work.rows_max)
-    if not rows:
-        return Chunk(rows=0, cursor=None)
-    with work.effects():
-        refused = _apply_rows(work, rows)
-    # Kept by a dry run, too: it is what the run would refuse.
-    if refused:
-        statements.add_refusals(work.connection, backfill_id, refused)
-    return Chunk(rows=len(rows), cursor={"after": rows[-1].user_id})
+def _decode_parts(
+    engine: Engine, backfill: Backfill, after: str, rows_max: int
+) -> Generator[_Decoded]:
+    """Yield what was read before, about so many rows at once: all of a user, or none."""
+    while True:
+        with engine.connect() as connection:
+            rows = statements.read_rows(connection, backfill.backfill_id, after, rows_max)
+        if not rows:
+            return
+        yield _Decoded(rows, _decode(rows, backfill.planned_at))
+        after = rows[-1].user_id
 
 
-def _apply_rows(work: Work, rows: Sequence[StagedRow]) -> list[Refusal]:
-    connection, now = work.connection, work.now
-    rules = work.context.rulebooks.current(connection)
-    items = decode(
+def _decode(rows: Sequence[StagedRow], received_at: datetime) -> Sequence[Item]:
+    return decode(
         Received(
             kind=Kind.EVENT if row.is_event else Kind.USER,
             raw=row.body,
-            received_at=work.backfill.planned_at,
+            received_at=received_at,
             imported=True,
         )
         for row in rows
     )
-    row_of = {id(item): row for item, row in zip(items, rows, strict=True)}
-    batch = collect(items)
+
+
+def _apply_part(work: Work, part: _Decoded) -> list[Refusal]:
+    connection, now = work.connection, work.now
+    rules = work.context.rulebooks.current(connection)
+    row_of = {id(item): row for item, row in zip(part.items, part.rows, strict=True)}
+    batch = collect(part.items)
     user_ids = batch.user_ids()
     with work.changes.watching(connection, rules, user_ids):
         user_statements.add_missing_users(connection, user_ids, now, rules.stamp)

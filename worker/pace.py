@@ -13,8 +13,7 @@ from dramatiq.brokers.redis import RedisBroker
 
 from models.statements.events import read_counts
 from streakline.contract import EVENTS_QUEUE
-from worker.clock import utc_now
-from worker.queues import CROWD, count_messages, read_waiting
+from worker.queues import CROWD, Waiting, count_messages
 from worker.runtime import Runtime
 
 LOOK_SECONDS = 2.0
@@ -70,12 +69,14 @@ def find_pace(first: Look, second: Look, events_per_message: float) -> Pace:
     return Pace(arriving_per_second=max(0.0, handled + grown), handled_per_second=handled)
 
 
-def read_pace(runtime: Runtime) -> Pace | None:
-    """Look twice; None where hardly anything waits. Raises what SQLAlchemy and redis-py raise."""
+def read_pace(runtime: Runtime, waiting: Waiting) -> Pace | None:
+    """Look twice; None where hardly anything waits. Raises what SQLAlchemy and redis-py raise.
+
+    `waiting` says how many events a message has.
+    """
     first = _look(runtime)
     if first.messages <= CROWD:
         return None
-    waiting = read_waiting(runtime.broker, utc_now())
     time.sleep(LOOK_SECONDS)
     return find_pace(first, _look(runtime), waiting.events / max(1, waiting.messages))
 

@@ -67,7 +67,7 @@ def read_queue(runtime: Runtime) -> dict[str, Any]:
     broker that is no Redis and `memory_bytes_max` where there is no limit.
     """
     waiting = read_waiting(runtime.broker, utc_now())
-    pace, room = read_pace(runtime), read_room(runtime)
+    pace, room = read_pace(runtime, waiting), read_room(runtime)
     left = None if pace is None else pace.seconds_left(waiting.events)
     return {
         "messages": waiting.messages,

@@ -29,11 +29,10 @@ from tests.benchmarks.harness import (
     open_bench,
     resident_megabytes,
     running,
-    script,
     wait_for,
 )
+from tests.benchmarks.live import WORKER
 
-WORKER = (script("streakline"), "worker", "--queues", "events,sweeps")
 USERS = 20_000
 AHEAD_EVENTS = 20_000
 """What the producer sends before anything is handled."""

@@ -28,6 +28,7 @@ from models import tables
 from models.statements.backfills import Backfill, State, read_backfill
 from streakline import Client
 from tests.applying import put_events, put_program, read_leaderboard, read_table
+from tests.settings import make_settings
 from tests.stack import PROGRAM
 from tests.waiting import wait_until
 from worker import backfilling as module
@@ -36,7 +37,6 @@ from worker.clock import utc_now
 from worker.gauges import StatusCollector
 from worker.runtime import Runtime, open_runtime
 from worker.schedule import BACKFILLS_QUEUE
-from worker.settings import SecretUrl, Settings
 from worker.status import read_status
 
 USERS = 20
@@ -49,14 +49,7 @@ def runtime(
 ) -> Iterator[Runtime]:
     monkeypatch.setattr(RecomputeUsers, "rows_max", ROWS)
     monkeypatch.setattr(module, "MESSAGE_SECONDS_MAX", 0.0)  # a chunk a message
-    settings = Settings(
-        database_url=SecretUrl(database_url),
-        redis_url=SecretUrl(valkey_url),
-        broker_url=SecretUrl(valkey_url),
-        clickhouse_url=SecretUrl("clickhouse://127.0.0.1:1/none"),
-        namespace=namespace,
-    )
-    with open_runtime(settings) as runtime:
+    with open_runtime(make_settings(database_url, valkey_url, namespace)) as runtime:
         put_program(runtime.engine, PROGRAM)
         put_events(
             runtime.engine,

@@ -17,12 +17,12 @@ from streakline.messages import users_message
 from tests.applying import put_program, read_table
 from tests.backfilling import run
 from tests.brokers import is_settled, opened_broker, working
+from tests.settings import make_settings
 from tests.stack import PROGRAM
 from tests.waiting import wait_until
 from worker.metrics import REGISTRY
 from worker.queues import count_messages, is_crowded, read_applied_until, read_waiting
 from worker.runtime import Runtime, open_runtime
-from worker.settings import SecretUrl, Settings
 
 THREADS = 32
 ONE_HOUR = timedelta(hours=1)
@@ -39,13 +39,7 @@ def broker(each_broker_url: str, valkey_url: str, namespace: str) -> Iterator[Br
 def runtime(
     each_broker_url: str, valkey_url: str, database_url: str, namespace: str
 ) -> Iterator[Runtime]:
-    settings = Settings(
-        database_url=SecretUrl(database_url),
-        redis_url=SecretUrl(valkey_url),
-        broker_url=SecretUrl(each_broker_url),
-        clickhouse_url=SecretUrl("clickhouse://127.0.0.1:1/none"),
-        namespace=namespace,
-    )
+    settings = make_settings(database_url, valkey_url, namespace, broker_url=each_broker_url)
     with open_runtime(settings, threads=THREADS) as runtime:
         put_program(runtime.engine, PROGRAM)
         yield runtime

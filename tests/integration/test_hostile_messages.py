@@ -25,28 +25,18 @@ from streakline.contract import (
 from streakline.messages import events_message, users_message
 from tests.applying import opened, put_program, read_table
 from tests.brokers import opened_broker
+from tests.settings import make_settings
 from tests.stack import PROGRAM
 from tests.waiting import wait_until
 from worker.envelopes import DEPTH_MAX, MESSAGE_BYTES_MAX
 from worker.queues import read_waiting
 from worker.retries import RetryOrKeep
 from worker.runtime import Runtime, open_runtime
-from worker.settings import SecretUrl, Settings
 
 THREADS = 4
 SENT_AT = datetime.now(UTC)
 FAR = "9999-12-31T23:59:59Z"
 NOTHING_LISTENS = "postgresql+psycopg://127.0.0.1:1/none"
-
-
-def make_settings(database_url: str, valkey_url: str, namespace: str) -> Settings:
-    return Settings(
-        database_url=SecretUrl(database_url),
-        redis_url=SecretUrl(valkey_url),
-        broker_url=SecretUrl(valkey_url),
-        clickhouse_url=SecretUrl("clickhouse://127.0.0.1:1/none"),
-        namespace=namespace,
-    )
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from tests import servers
 from tests.applying import must_verify, opened, put_events, put_program, put_users
 from tests.backfilling import opened_context, run
 from tests.clickhouse import ClickhouseServer
+from tests.settings import make_settings
 from worker.clock import utc_now
 from worker.runtime import open_runtime
-from worker.settings import SecretUrl, Settings
 from worker.status import read_status
 
 PAGE = Path(__file__).parents[2] / "docs" / "security.md"
@@ -85,14 +85,13 @@ def test_a_worker_s_role_is_enough_for_all_that_workers_do(
     tmp_path: Path,
 ) -> None:
     worker_url = as_role(roles_url, WORKER)
-    settings = Settings(
+    settings = make_settings(
+        worker_url,
+        valkey_url,
+        namespace,
+        clickhouse_url=clickhouse_server.url,
         home=tmp_path,
-        database_url=SecretUrl(worker_url),
-        redis_url=SecretUrl(valkey_url),
-        broker_url=SecretUrl(valkey_url),
-        clickhouse_url=SecretUrl(clickhouse_server.url),
         events_kept_days=30,
-        namespace=namespace,
     )
     with open_runtime(settings) as runtime:
         engine = runtime.engine
@@ -116,13 +115,7 @@ def test_a_worker_s_role_is_enough_for_all_that_workers_do(
 def test_a_reader_s_role_is_enough_for_status(
     roles_url: str, valkey_url: str, namespace: str
 ) -> None:
-    settings = Settings(
-        database_url=SecretUrl(as_role(roles_url, READER)),
-        redis_url=SecretUrl(valkey_url),
-        broker_url=SecretUrl(valkey_url),
-        clickhouse_url=SecretUrl("clickhouse://127.0.0.1:1/none"),
-        namespace=namespace,
-    )
+    settings = make_settings(as_role(roles_url, READER), valkey_url, namespace)
     with open_runtime(settings) as runtime:
         assert read_status(runtime)["ready"] is True
 

@@ -15,12 +15,12 @@ from models import tables
 from streakline import Client
 from tests.applying import put_events, put_program, read_table
 from tests.clickhouse import ClickhouseServer
+from tests.settings import make_settings
 from tests.stack import PROGRAM
 from worker import queues
 from worker import sweeps as module
 from worker.runtime import Runtime, open_runtime
 from worker.schedule import SWEEPS_QUEUE, TICKS
-from worker.settings import SecretUrl, Settings
 from worker.sweeps import HELP_SWEEP, HELP_SWEEP_ACTOR
 
 ACTIVE_AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -32,12 +32,8 @@ MANY = USERS_PER_TRANSACTION + 1
 def runtime(
     database_url: str, valkey_url: str, clickhouse_server: ClickhouseServer, namespace: str
 ) -> Iterator[Runtime]:
-    settings = Settings(
-        database_url=SecretUrl(database_url),
-        redis_url=SecretUrl(valkey_url),
-        broker_url=SecretUrl(valkey_url),
-        clickhouse_url=SecretUrl(clickhouse_server.url),
-        namespace=namespace,
+    settings = make_settings(
+        database_url, valkey_url, namespace, clickhouse_url=clickhouse_server.url
     )
     with open_runtime(settings) as runtime:
         put_program(runtime.engine, PROGRAM, ACTIVE_AT)

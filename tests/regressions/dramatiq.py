@@ -12,10 +12,10 @@ from dramatiq.brokers.redis import RedisBroker
 from dramatiq.common import current_millis
 from redis import Redis
 
+from worker.broker import ALWAYS
+
 QUEUE = "events"
 LONG_AGO_MILLISECONDS = 3_600_000
-ALWAYS = 1_000_000
-"""Dramatiq counts the chance of maintenance in millionths."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,17 +35,6 @@ def stock_broker(url: str, namespace: str, **options: Any) -> Iterator[RedisBrok
         yield broker
     finally:
         broker.client.close()
-
-
-@contextmanager
-def working(broker: RedisBroker, threads: int = 1) -> Iterator[dramatiq.Worker]:
-    """Let a worker process what is on the queue."""
-    worker = dramatiq.Worker(broker, worker_threads=threads, worker_timeout=10)
-    worker.start()
-    try:
-        yield worker
-    finally:
-        worker.stop()
 
 
 def declare(broker: RedisBroker, function: Callable[..., object], **options: Any) -> Any:

@@ -8,8 +8,9 @@ import pytest
 from dramatiq.brokers.redis import RedisBroker
 
 from streakline import Client
+from tests.brokers import working
 from tests.losing import Proxy
-from tests.regressions.dramatiq import Places, declare, look, working
+from tests.regressions.dramatiq import Places, declare, look
 from tests.waiting import wait_until
 
 MENDED = "it is pushed once by now: our script in client/streakline need not look"

@@ -11,6 +11,7 @@ import pytest
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.common import dq_name
 
+from tests.brokers import working
 from tests.regressions.dramatiq import (
     QUEUE,
     Places,
@@ -20,13 +21,12 @@ from tests.regressions.dramatiq import (
     maintain,
     silence,
     stock_broker,
-    working,
 )
+from tests.settings import make_settings
 from tests.waiting import wait_until
 from worker import serving
 from worker.recovery import recover_messages
 from worker.runtime import Runtime, open_runtime
-from worker.settings import SecretUrl, Settings
 
 ONE_HOUR_MILLISECONDS = 3_600_000
 HEARTBEAT_TIMEOUT_MILLISECONDS = 100
@@ -73,13 +73,7 @@ def _given_away(url: str, namespace: str) -> bool:
 
 @pytest.fixture
 def runtime(valkey_url: str, database_url: str, namespace: str) -> Iterator[Runtime]:
-    settings = Settings(
-        database_url=SecretUrl(database_url),
-        redis_url=SecretUrl(valkey_url),
-        broker_url=SecretUrl(valkey_url),
-        clickhouse_url=SecretUrl("clickhouse://127.0.0.1:1/none"),
-        namespace=namespace,
-    )
+    settings = make_settings(database_url, valkey_url, namespace)
     with open_runtime(settings, threads=1) as runtime:
         yield runtime
 

@@ -6,6 +6,7 @@ import dramatiq.worker
 import pytest
 import redis
 
+from tests.brokers import working
 from tests.regressions.dramatiq import (
     Places,
     declare,
@@ -14,7 +15,6 @@ from tests.regressions.dramatiq import (
     maintain,
     silence,
     stock_broker,
-    working,
 )
 from tests.waiting import wait_until
 from worker.broker import open_redis_broker

@@ -6,6 +6,7 @@ import dramatiq.worker
 import pytest
 import redis
 
+from tests.brokers import working
 from tests.regressions.dramatiq import (
     Places,
     declare,
@@ -13,7 +14,6 @@ from tests.regressions.dramatiq import (
     look,
     maintain,
     stock_broker,
-    working,
 )
 from tests.waiting import wait_until
 from worker.broker import open_redis_broker

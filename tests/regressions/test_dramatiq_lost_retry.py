@@ -13,13 +13,13 @@ from dramatiq.common import dq_name, xq_name
 from sqlalchemy import Engine
 
 from tests.applying import opened
+from tests.brokers import working
 from tests.regressions.dramatiq import (
     QUEUE,
     Places,
     declare,
     look,
     stock_broker,
-    working,
 )
 from tests.waiting import wait_until
 from worker.broker import open_redis_broker

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from streakline import Client, Event
-from tests.regressions.dramatiq import Places, count_calls, declare, look, stock_broker, working
+from tests.brokers import working
+from tests.regressions.dramatiq import Places, count_calls, declare, look, stock_broker
 from tests.waiting import wait_until
 from worker.broker import open_redis_broker
 

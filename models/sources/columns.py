@@ -8,7 +8,7 @@ one without it is an error, for it may be a misspelt field.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -100,25 +100,19 @@ def _is_field(name: str, of_users: bool) -> bool:
 
 
 def _put(data: dict[str, Any], field: str, value: Any) -> None:
-    outer, last = _place(field)
+    *outer, last = _parts(field)
     for name in outer:
         data = data.setdefault(name, {})
     data[last] = value
 
 
 @lru_cache(maxsize=FIELDS_CACHED_MAX)
-def _place(field: str) -> tuple[Sequence[str], str]:
-    """Return in which objects a field stands, and its name there.
+def _parts(field: str) -> tuple[str, ...]:
+    """Return where a field stands; an attribute's name may have dots of its own.
 
-    >>> _place("user.attributes.app.plan")
-    (['user', 'attributes'], 'app.plan')
+    >>> _parts("user.attributes.app.plan")
+    ('user', 'attributes', 'app.plan')
     """
-    *outer, last = _parts(field)
-    return outer, last
-
-
-def _parts(field: str) -> Iterable[str]:
-    """Return where a field stands; an attribute's name may have dots of its own."""
     if field.startswith("attributes."):
         return ("attributes", field.removeprefix("attributes."))
     if field.startswith("user."):

@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from typer.testing import CliRunner
 
 from jobs.recompute_users import recompute_stale
 from streakline.contract import read_instant
 from tests.applying import put_events, put_program
-from worker.cli import app
+from tests.commands import invoke
 from worker.runtime import open_runtime
 from worker.settings import Settings
 
@@ -95,7 +94,7 @@ class Reader:
     def _run(self, title: str) -> Any:
         command, _, path = title.partition(" | jq ")
         self._pass_time()
-        done = CliRunner().invoke(app, [*shlex.split(command)[1:], "--json"])
+        done = invoke([*shlex.split(command)[1:], "--json"])
         if done.exception and not isinstance(done.exception, SystemExit):
             raise done.exception
         found = json.loads(done.stdout)

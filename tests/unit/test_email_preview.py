@@ -7,13 +7,13 @@ import os
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from models.emails.templates import load_templates
 from models.emails.variables import KINDS
 from models.program import read_program
+from tests.commands import invoke
 from tests.emailing import EMAILS, PROGRAM
-from worker.cli import app
 from worker.previewing.server import Previews, watched_files
 from worker.settings import Settings
 from worker.templates import templates_folder
@@ -33,7 +33,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*arguments: str) -> Result:
-    return CliRunner().invoke(app, arguments)
+    return invoke(arguments)
 
 
 def own(program: Path, name: str, text: str) -> Path:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from streakline import Client
-from tests.forking import forker
+from tests.forking import Forked, forker
 
 STREAKLINE = str(Path(sys.executable).with_name("streakline"))
 COMMAND_SECONDS_MAX = 120
@@ -56,19 +56,26 @@ class Stack:
     broker_url: str
     redis_url: str | None
     namespace: str
-    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    processes: list[subprocess.Popen[bytes] | Forked] = field(default_factory=list)
 
-    def start(self, *words: str, **environment: str) -> subprocess.Popen[bytes]:
-        """Start a long-running process; it is stopped with the stack."""
-        process = subprocess.Popen(words, env={**self.environment, **environment})
+    def start(self, *words: str, **environment: str) -> Forked:
+        """Start a `streakline` command that runs long; it is stopped with the stack."""
+        process = forker().start(words, {**self.environment, **environment}, 1, 2)
+        self.processes.append(process)
+        return process
+
+    def start_dying(self, point: str, queue: str) -> subprocess.Popen[bytes]:
+        """Start a worker of one queue that dies at a point of `tests.e2e.dying_worker`."""
+        words = (sys.executable, "-m", "tests.e2e.dying_worker", point, queue)
+        process = subprocess.Popen(words, env=dict(self.environment))
         self.processes.append(process)
         return process
 
     def start_all(self) -> None:
         """Start what the Procfile names, one of each, but for backfills."""
-        self.start(STREAKLINE, "worker", "--queues", "events,sweeps")
-        self.start(STREAKLINE, "worker", "--queues", "sweeps,analytics,emails", "--threads", "6")
-        self.start(STREAKLINE, "scheduler")
+        self.start("worker", "--queues", "events,sweeps")
+        self.start("worker", "--queues", "sweeps,analytics,emails", "--threads", "6")
+        self.start("scheduler")
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a `streakline` command to its end."""

@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Lock, Thread
+from typing import BinaryIO
 
+from tests.forking import Forked, forker
 from worker.cli.servers import PROCFILE
 from worker.processes import read_procfile
 
@@ -31,7 +33,7 @@ class Member(Thread):
         self._environment = environment
         self._log = logs / f"{name}.log"
         self._lock = Lock()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Forked | None = None
         self._dismissed = Event()
         self._skew_seconds = 0.0
         self.ended: Counter[str] = Counter()
@@ -44,14 +46,7 @@ class Member(Thread):
                 with self._lock:
                     if self._dismissed.is_set():
                         return
-                    self._process = process = subprocess.Popen(
-                        self._command(),
-                        env=self._environment,
-                        stdin=subprocess.DEVNULL,
-                        stdout=log,
-                        stderr=log,
-                        start_new_session=True,
-                    )
+                    self._process = process = self._start(log)
                 code = process.wait()
                 self.ended[signal.Signals(-code).name if code < 0 else f"exit {code}"] += 1
                 self._dismissed.wait(RESTART_SECONDS)
@@ -73,11 +68,19 @@ class Member(Thread):
             self._dismissed.set()
         self.end(signal.SIGTERM)
 
-    def _command(self) -> tuple[str, ...]:
+    def _start(self, log: BinaryIO) -> subprocess.Popen[bytes] | Forked:
+        words = self._words[1:]
         if not self._skew_seconds:
-            return self._words
-        skew = str(self._skew_seconds)
-        return (sys.executable, "-m", "tests.chaos.skewed", skew, *self._words[1:])
+            return forker().start(words, self._environment, log.fileno(), log.fileno())
+        # Its clock has to be wrong before anything of ours is imported.
+        return subprocess.Popen(
+            (sys.executable, "-m", "tests.chaos.skewed", str(self._skew_seconds), *words),
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
 
 
 class Crew:

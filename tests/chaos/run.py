@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import tempfile
 import time
 import traceback
@@ -46,7 +45,7 @@ from tests.chaos.crew import Crew, running_crew
 from tests.chaos.faults import Fault, Kind, bring_about, draw_faults
 from tests.chaos.producing import Journal, Producers, open_journal, tell_users
 from tests.chaos.servers import BrokerKind, Servers, running_servers
-from tests.stack import STREAKLINE
+from tests.forking import forker
 from worker.settings import embedded_warehouse
 
 PROGRAM = Path(__file__).with_name("program.toml")
@@ -153,7 +152,7 @@ def prepared(
         servers = stack.enter_context(running_servers(directory / "home", broker))
         environment = os.environ | servers.environment() | {"STREAKLINE_PROGRAM": str(PROGRAM)}
         for words in (("migrate",), ("program", "apply")):
-            subprocess.run([STREAKLINE, *words], env=environment, check=True, capture_output=True)
+            forker().run(words, environment, COMMAND_SECONDS_MAX).check_returncode()
         engine = stack.enter_context(opened(servers.database_url))
         crew = stack.enter_context(running_crew(environment, logs))
         tell_users(environment)
@@ -290,14 +289,7 @@ def wait_until_settled(
 def _second_witness(servers: Servers) -> Iterator[str]:
     """Yield what `streakline verify` finds: everyone folded from nothing, boards, the warehouse."""
     environment = os.environ | servers.environment()
-    done = subprocess.run(
-        [STREAKLINE, "verify", "--json"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=COMMAND_SECONDS_MAX,
-        check=False,
-    )
+    done = forker().run(("verify", "--json"), environment, COMMAND_SECONDS_MAX)
     if done.returncode != 0:
         yield f"verify: {done.stdout[-3000:]} {done.stderr[-3000:]}"
 

@@ -17,7 +17,7 @@ from models import tables
 from streakline import Event
 from tests.applying import Dump, dump_state, must_equal, must_verify, opened
 from tests.e2e.dying_backfill import POINTS
-from tests.stack import PROGRAM, STREAKLINE, Stack
+from tests.stack import PROGRAM, Stack
 from tests.waiting import wait_until
 from worker.backfilling import OVERDUE
 
@@ -36,9 +36,9 @@ def put_lessons(stack: Stack) -> None:
         client.track_many(
             [Event(user_id=f"u{number:04d}", metric="lessons", key="1") for number in range(USERS)]
         )
-    worker = stack.start(STREAKLINE, "worker", "--queues", "events,sweeps")
+    worker = stack.start("worker", "--queues", "events,sweeps")
     wait_until(lambda: stack.ask("status")["applied_events"] == USERS)
-    worker.terminate()
+    worker.send_signal(signal.SIGTERM)
     worker.wait(timeout=30)
 
 
@@ -69,7 +69,7 @@ def test_killed_three_times_on_the_way_it_ends_as_an_unbroken_one_s71(
         dying = [sys.executable, "-m", "tests.e2e.dying_backfill", point, str(number), str(step)]
         killed = subprocess.run(dying, env=dict(stack.environment), timeout=60, check=False)
         assert killed.returncode == -signal.SIGKILL, point
-    stack.start(STREAKLINE, "worker", "--queues", "backfills", "--threads", "2")
+    stack.start("worker", "--queues", "backfills", "--threads", "2")
     later = update(tables.backfills).values(next_at=tables.backfills.c.next_at - OVERDUE)
     with engine.begin() as connection:
         connection.execute(later)  # the message for the next chunk was lost half a minute ago
@@ -84,7 +84,7 @@ def test_killed_three_times_on_the_way_it_ends_as_an_unbroken_one_s71(
 def test_an_operator_rehearses_starts_pauses_and_watches_s72(stack: Stack, engine: Engine) -> None:
     put_lessons(stack)
     before = damage(engine)
-    stack.start(STREAKLINE, "worker", "--queues", "backfills", "--threads", "2")
+    stack.start("worker", "--queues", "backfills", "--threads", "2")
 
     rehearsed = stack.ask("backfill", "start", "recompute-users", "--dry-run")["id"]
     predicted = finished(stack, rehearsed)
@@ -121,7 +121,7 @@ def test_a_file_with_bad_rows_is_imported_and_they_are_written_into_a_file_s70(
     path = tmp_path / "old.csv"
     path.write_text("\n".join([*lines[:3], "u9", *lines[3:], "u8,today,k"]), encoding="utf-8")
     given = ("--columns", "user_id=uid,occurred_at=at", "--constant", "metric=lessons")
-    stack.start(STREAKLINE, "worker", "--queues", "backfills", "--threads", "2")
+    stack.start("worker", "--queues", "backfills", "--threads", "2")
     number = stack.ask("backfill", "start", "import-events", str(path), *given)["id"]
     found = finished(stack, number)
     assert found["changes"]["events"]["added"] == 4
@@ -142,7 +142,7 @@ def test_what_was_set_aside_is_replayed_by_a_command_s70(stack: Stack, tmp_path:
     wrong = {"user_id": "u1", "metric": "naps", "key": "1"}
     path = tmp_path / "naps.jsonl"
     path.write_text(json.dumps(wrong), encoding="utf-8")
-    stack.start(STREAKLINE, "worker", "--queues", "events,backfills", "--threads", "2")
+    stack.start("worker", "--queues", "events,backfills", "--threads", "2")
     number = stack.ask("backfill", "start", "import-events", str(path))["id"]
     assert finished(stack, number)["refused"] == 1
     right = tmp_path / "right.toml"

@@ -17,7 +17,7 @@ import pytest
 from streakline import Event
 from tests.servers import free_port
 from tests.smtp import MailServer, mail_server
-from tests.stack import STREAKLINE, Stack, running_stack
+from tests.stack import Stack, running_stack
 from tests.waiting import wait_until
 
 USERS = 300
@@ -113,15 +113,15 @@ def test_senders_that_are_killed_send_nothing_twice_and_lose_nothing_s53(
     stack: Stack, server: MailServer
 ) -> None:
     use(stack, server, STREAKLINE_EMAILS_PER_SECOND="100")
-    stack.start(STREAKLINE, "worker", "--queues", "events,sweeps")
-    stack.start(STREAKLINE, "scheduler")
+    stack.start("worker", "--queues", "events,sweeps")
+    stack.start("scheduler")
     track(stack, USERS)
     for _ in range(3):
-        sender = stack.start(STREAKLINE, "worker", "--queues", "emails", "--threads", "2")
+        sender = stack.start("worker", "--queues", "emails", "--threads", "2")
         wait_for_more(server)
         sender.send_signal(signal.SIGKILL)
         assert sender.wait(timeout=10) == -signal.SIGKILL
-    stack.start(STREAKLINE, "worker", "--queues", "emails", "--threads", "2")
+    stack.start("worker", "--queues", "emails", "--threads", "2")
     # What was in hand when a sender died is in doubt, and is not sent again.
     wait_until(lambda: not states(stack).get("planned"), deadline_seconds=60)
     wait_until(lambda: sum(states(stack).get(s, 0) for s in ("sent", "sending")) == USERS)
@@ -165,7 +165,7 @@ def test_operators_look_after_emails_s55(stack: Stack, server: MailServer) -> No
 
 def test_the_page_that_unsubscribes_is_a_process_s53(stack: Stack) -> None:
     port = free_port()
-    web = stack.start(STREAKLINE, "web", "--port", str(port))
+    web = stack.start("web", "--port", str(port))
 
     def status() -> int | None:
         try:

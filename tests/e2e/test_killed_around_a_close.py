@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import random
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from subprocess import Popen
 from threading import Event as Flag
 from threading import Thread
 from typing import Any, NamedTuple
@@ -19,7 +18,7 @@ from sqlalchemy import Engine, select
 from models import tables
 from models.rules.effects import NoticeKind
 from tests.applying import opened, read_table
-from tests.stack import STREAKLINE, Stack, running_stack
+from tests.stack import Stack, running_stack
 from tests.waiting import wait_until
 
 PROGRAM = """
@@ -107,10 +106,10 @@ def feeding(stack: Stack) -> Iterator[list[Sent]]:
         thread.join()
 
 
-def kill_at_random(stack: Stack, commands: list[tuple[str, ...]], until: datetime) -> int:
+def kill_at_random(stack: Stack, commands: Sequence[Sequence[str]], until: datetime) -> int:
     """Kill one process after another and start it again; return how many that were."""
     chance = random.Random(2)
-    running: list[Popen[bytes]] = [stack.start(*command) for command in commands]
+    running = [stack.start(*command) for command in commands]
     pause, killed = Flag(), 0
     while datetime.now(UTC) < until:
         pause.wait(chance.uniform(*KILL_SECONDS))
@@ -163,8 +162,8 @@ def test_runs_have_one_record_with_every_place_right_whoever_was_killed_s43(
 ) -> None:
     queues = ["events,sweeps"] * (WORKERS - 1) + ["events,sweeps,analytics"]
     commands = [
-        *[(STREAKLINE, "scheduler")] * SCHEDULERS,
-        *[(STREAKLINE, "worker", "--queues", each, "--threads", "8") for each in queues],
+        *[("scheduler")] * SCHEDULERS,
+        *[("worker", "--queues", each, "--threads", "8") for each in queues],
     ]
     with (
         running_stack(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -65,7 +64,7 @@ def must_survive(point: str, stack: Stack) -> None:
     ]
     with stack.client() as client:
         client.track_many(events)
-    dying = stack.start(sys.executable, "-m", "tests.e2e.dying_worker", point, "events")
+    dying = stack.start_dying(point, "events")
     assert dying.wait(timeout=60) == -signal.SIGKILL
     if point != WAITED_FOR and is_redis(stack.broker_url):
         silence_all(stack)

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streakline import Event
 from tests.servers import free_port
-from tests.stack import STREAKLINE, Stack
+from tests.stack import Stack
 from tests.waiting import wait_until
 from worker.schedule import TICKS
 
@@ -72,7 +72,7 @@ def labelled(port: int, wanted: str) -> list[tuple[str, float]]:
 
 def start(stack: Stack, *words: str) -> int:
     port = free_port()
-    stack.start(STREAKLINE, *words, STREAKLINE_MONITOR_PORT=str(port))
+    stack.start(*words, STREAKLINE_MONITOR_PORT=str(port))
     return port
 
 
@@ -125,7 +125,6 @@ def test_processes_tell_what_they_did_and_how_far_everything_is(stack: Stack) ->
 def test_a_process_works_though_it_is_not_ready_without_its_servers(stack: Stack) -> None:
     port = free_port()
     stack.start(
-        STREAKLINE,
         "scheduler",
         STREAKLINE_MONITOR_PORT=str(port),
         STREAKLINE_DATABASE_URL="postgresql://nobody@127.0.0.1:1/nothing",
@@ -142,7 +141,7 @@ def test_a_process_works_though_it_is_not_ready_without_its_servers(stack: Stack
 def test_a_port_that_is_taken_is_said_with_the_setting(stack: Stack) -> None:
     port = start(stack, "scheduler")
     wait_until(answers(port, "/health", 200), deadline_seconds=60)
-    again = stack.start(STREAKLINE, "scheduler", STREAKLINE_MONITOR_PORT=str(port))
+    again = stack.start("scheduler", STREAKLINE_MONITOR_PORT=str(port))
     assert again.wait(timeout=60) == 2
     stack.processes[0].send_signal(signal.SIGTERM)
     assert stack.processes[0].wait(timeout=60) == 0

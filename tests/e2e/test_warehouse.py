@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from tests.applying import opened
 from tests.backfilling import counts
 from tests.clickhouse import ClickhouseServer
 from tests.e2e.dying_worker import LOADING_POINTS
-from tests.stack import STREAKLINE, Stack
+from tests.stack import Stack
 from tests.waiting import wait_until
 
 USERS = 5
@@ -66,7 +65,7 @@ def test_another_process_is_asked_while_it_has_the_warehouse_s60_s61(stack: Stac
     assert check["detail"].startswith("ClickHouse ")
 
     # And days of it are compared row by row, by whoever has it, and made anew
-    stack.start(STREAKLINE, "worker", "--queues", "backfills", "--threads", "2")
+    stack.start("worker", "--queues", "backfills", "--threads", "2")
     with opened(stack.environment["STREAKLINE_DATABASE_URL"]) as engine, engine.begin() as wrong:
         wrong.execute(text("update events set attributes = '{}' where key = 'a-1'"))
     assert reload_days(stack, "--dry-run") == {"events": {"changed": 1}}
@@ -126,13 +125,13 @@ def old_event(number: int) -> dict[str, str]:
 
 @pytest.mark.parametrize("point", LOADING_POINTS)
 def test_every_row_is_loaded_once_when_the_loader_is_killed(point: str, stack: Stack) -> None:
-    stack.start(STREAKLINE, "worker", "--queues", "events,sweeps")
-    stack.start(STREAKLINE, "scheduler")
+    stack.start("worker", "--queues", "events,sweeps")
+    stack.start("scheduler")
     track(stack, "a")
-    dying = stack.start(sys.executable, "-m", "tests.e2e.dying_worker", point, "analytics")
+    dying = stack.start_dying(point, "analytics")
     assert dying.wait(timeout=60) == -signal.SIGKILL
     track(stack, "b")
-    stack.start(STREAKLINE, "worker", "--queues", "sweeps,analytics", "--threads", "4")
+    stack.start("worker", "--queues", "sweeps,analytics", "--threads", "4")
     drain(stack)
     must_agree(stack)
 

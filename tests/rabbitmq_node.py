@@ -16,6 +16,7 @@ from tests.waiting import wait_until
 
 PROGRAM = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 START_SECONDS_MAX = 60
+SAID_MAX = 4_000
 
 
 class RabbitmqNode:
@@ -47,16 +48,32 @@ class RabbitmqNode:
 
     def start(self) -> None:
         """Start it, with the data that it had, and wait until it answers."""
-        self._process = subprocess.Popen(
-            [str(PROGRAM)],
+        said = self._place / "said"
+        with said.open("wb") as file:
+            self._process = subprocess.Popen(
+                [str(PROGRAM)],
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                cwd=self._place,
+                start_new_session=True,
+            )
+        try:
+            wait_until(self._answers, deadline_seconds=START_SECONDS_MAX)
+        except AssertionError as error:
+            ends = said.read_text(errors="replace")[-SAID_MAX:]
+            raise AssertionError(f"RabbitMQ does not answer; it said: {ends}") from error
+
+    def control(self, *command: str) -> None:
+        """Run rabbitmqctl for this node."""
+        subprocess.run(
+            [str(PROGRAM.with_name("rabbitmqctl")), *command],
             env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd=self._place,
-            start_new_session=True,
+            check=True,
+            capture_output=True,
+            timeout=START_SECONDS_MAX,
         )
-        wait_until(self._answers, deadline_seconds=START_SECONDS_MAX, message="RabbitMQ answers")
 
     def wait_until_kept(self, queue: str) -> None:
         """Wait until a queue that is new stands in the files by which it is found again.

@@ -46,6 +46,7 @@ class BrokerUnavailable(StreaklineError, ConnectionError):
 class QueueFull(BrokerUnavailable):
     """The broker answers and has no room for more: events come faster than workers apply them.
 
-    Nothing of `events` was taken. There is room again once workers have taken some off the queue:
-    wait a moment before they are sent again, and longer each time.
+    Nothing of `events` was taken by Redis; RabbitMQ may take them yet, out of the connection. There
+    is room again once workers have taken some off the queue: wait a moment before they are sent
+    again with the same keys, and longer each time.
     """

@@ -8,6 +8,7 @@ and Postgres alone tells repeats apart; receipts then say `duplicate=False`.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from time import monotonic
@@ -21,7 +22,10 @@ from dramatiq.errors import BrokerConnectionError
 from pika.adapters.utils.connection_workflow import (  # type: ignore[import-untyped]  # no types
     AMQPConnectorException,
 )
-from pika.exceptions import AMQPError  # type: ignore[import-untyped]  # as above
+from pika.exceptions import (  # type: ignore[import-untyped]  # as above
+    AMQPError,
+    ConnectionBlockedTimeout,
+)
 from redis import RedisError
 from redis.exceptions import RedisClusterException
 
@@ -35,7 +39,7 @@ from streakline.redis_connection import (
     open_any_redis,
     seen_keys,
 )
-from streakline.transport import Pending, not_confirmed
+from streakline.transport import Pending, no_room, not_confirmed
 
 LIMITS = {"socket_timeout": "2", "stack_timeout": "4", "blocked_connection_timeout": "5"}
 """Seconds: to connect, to connect in full, and to wait while RabbitMQ has run out of room."""
@@ -65,6 +69,19 @@ class QuorumBroker(RabbitmqBroker):
             confirm_delivery=True,
             middleware=list(middleware),
         )
+
+    # Dramatiq's has no types.
+    @RabbitmqBroker.connection.deleter  # type: ignore[attr-defined,untyped-decorator]
+    def connection(self) -> None:
+        """Give this thread's connection up, as Dramatiq does before it tries again.
+
+        Where RabbitMQ has blocked it for want of room the error goes on to the caller: each of
+        Dramatiq's six tries would wait as long.
+        """
+        RabbitmqBroker.connection.fdel(self)  # type: ignore[attr-defined]
+        error = sys.exception()
+        if isinstance(error, ConnectionBlockedTimeout):
+            raise error
 
     def _build_queue_arguments(self, queue_name: str) -> dict[str, Any]:
         arguments: dict[str, Any] = super()._build_queue_arguments(queue_name)  # type: ignore[no-untyped-call] # it has no types
@@ -112,6 +129,8 @@ class RabbitmqTransport:
     def _enqueue(self, message: JsonMessage) -> None:
         try:
             self._broker.enqueue(message)
+        except ConnectionBlockedTimeout as error:
+            raise no_room(self._broker_url, error) from error
         except RABBITMQ_ERRORS as error:
             raise not_confirmed(self._broker_url, error) from error
 

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
+from random import SystemRandom
 from typing import NoReturn
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -56,6 +57,9 @@ RUNNING_RABBITMQ_URL = os.environ.get(
     "STREAKLINE_TEST_RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672"
 )
 RABBITMQ_CONTROL_SECONDS_MAX = 60
+PORTS = range(20_000, 32_000)
+"""Below those that outgoing connections are given (from 32,768 on, on Linux): one of them could
+take the port of a server that is killed before it is started again."""
 REDIS_DATABASES = (0, 1)  # the broker's and the rest's: streakline.addresses.place_redis
 
 
@@ -217,6 +221,8 @@ def _answers(redis: Redis) -> bool:
 
 def free_port() -> int:
     """Return a port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    while True:
+        port = SystemRandom().choice(PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port

@@ -1,4 +1,4 @@
-"""A small proxy before Valkey that loses answers: the server acts, and nobody hears of it."""
+"""A small proxy before a server that loses answers: the server acts, and nobody hears of it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from urllib.parse import unquote, urlsplit
 
 
 class Proxy:
-    """Passes bytes on to the Unix socket of a URL; loses as many answers as it is told.
+    """Passes bytes on to the server or the Unix socket of a URL; loses as many answers as told.
 
     An answer is lost by cutting the connection when it comes: by then the server has acted.
     """
 
     def __init__(self, server_url: str) -> None:
-        self._server_path = unquote(urlsplit(server_url).path)
+        self._server = urlsplit(server_url)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open: list[socket.socket] = []
         self.answers_to_lose = 0
@@ -30,8 +30,11 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """Where clients find it."""
-        return f"redis://127.0.0.1:{self.port}/0"
+        """Where clients find it: a URL as that of the server, for a socket one of Redis."""
+        if self._server.hostname is None:
+            return f"redis://127.0.0.1:{self.port}/0"
+        user, _, _ = self._server.netloc.rpartition("@")
+        return self._server._replace(netloc=f"{user}@127.0.0.1:{self.port}").geturl()
 
     def lose_answers(self, count: int, *, after: int = 0) -> None:
         """Lose so many answers, after so many that pass."""
@@ -46,11 +49,17 @@ class Proxy:
         with suppress(OSError):  # closed
             while True:
                 near, _ = self._listener.accept()
-                far = socket.socket(socket.AF_UNIX)
-                far.connect(self._server_path)
+                far = self._connect()
                 self._open += [near, far]
                 for pump in (self._pass_requests, self._pass_answers):
                     threading.Thread(target=pump, args=(near, far), daemon=True).start()
+
+    def _connect(self) -> socket.socket:
+        if self._server.hostname is not None:
+            return socket.create_connection((self._server.hostname, self._server.port or 0))
+        far = socket.socket(socket.AF_UNIX)
+        far.connect(unquote(self._server.path))
+        return far
 
     def _pass_requests(self, near: socket.socket, far: socket.socket) -> None:
         with suppress(OSError):

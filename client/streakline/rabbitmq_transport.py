@@ -70,7 +70,18 @@ class QuorumBroker(RabbitmqBroker):
             middleware=list(middleware),
         )
 
-    # Dramatiq's has no types.
+    # Dramatiq's have no types.
+    @RabbitmqBroker.channel.deleter  # type: ignore[attr-defined,untyped-decorator]
+    def channel(self) -> None:
+        """Give this thread's channel up, one too that broke before Dramatiq had noted it.
+
+        It does so once confirms are on, and `del` would raise KeyError from a connection that was
+        lost at that moment.
+        """
+        if (channel := getattr(self.state, "channel", None)) is not None:
+            self.channels.add(channel)
+        RabbitmqBroker.channel.fdel(self)  # type: ignore[attr-defined]
+
     @RabbitmqBroker.connection.deleter  # type: ignore[attr-defined,untyped-decorator]
     def connection(self) -> None:
         """Give this thread's connection up, as Dramatiq does before it tries again.

@@ -13,7 +13,11 @@ import pytest
 from streakline import BrokerUnavailable, Client
 from streakline.contract import APPLY_EVENTS_ACTOR, EVENTS_QUEUE, IDENTIFY_USERS_ACTOR
 from streakline.rabbitmq_transport import QuorumBroker
+from tests.losing import Proxy
 from tests.waiting import wait_until
+
+ANSWERS = 9
+"""Of RabbitMQ, until the first event of a client is confirmed."""
 
 
 @pytest.fixture
@@ -48,6 +52,18 @@ def consume(broker: QuorumBroker, messages: int) -> list[dict[str, Any]]:
     finally:
         worker.stop()
     return received
+
+
+@pytest.mark.parametrize("passed", range(10))
+def test_a_connection_may_break_at_any_answer_of_rabbitmq(
+    rabbitmq_url: str, broker: QuorumBroker, passed: int
+) -> None:
+    """Those to connecting, confirms, three queues and a publication; after them, to nothing."""
+    with closing(Proxy(rabbitmq_url)) as proxy, Client(proxy.url) as client:
+        proxy.lose_answers(1, after=passed)
+        client.track("u", "lessons", key="k")
+        assert (proxy.answers_to_lose == 0) == (passed < ANSWERS)
+    assert queued(broker) in (1, 2)  # where what is lost is the confirmation it is sent again
 
 
 def test_a_stock_dramatiq_worker_reads_what_the_client_sends(

@@ -8,7 +8,6 @@ changes nothing (S75).
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
 from enum import Enum
 from pathlib import Path
@@ -34,6 +33,7 @@ from models.sources.records import (
     UserLine,
     UserRow,
 )
+from models.sources.repeats import Repeats
 from streakline.contract import Event, UserFields
 from streakline.errors import InvalidEvent
 from streakline.fields import check_text, shown
@@ -120,14 +120,14 @@ def read_queried_events(
 
 
 def _judge(source: str, records: Iterator[Record]) -> Generator[EventRow | Refused]:
-    like_it: Counter[bytes] = Counter()
-    for record in _not_empty(records):
-        try:
-            event = _keyed(Event.from_json(_usable(record)), like_it)
-        except (_Unusable, InvalidEvent, RecursionError) as error:
-            yield _refused(source, record, str(error))
-        else:
-            yield EventRow(file=source, line=record.line, item=event)
+    with Repeats() as repeats:
+        for record in _not_empty(records):
+            try:
+                event = _keyed(Event.from_json(_usable(record)), repeats)
+            except (_Unusable, InvalidEvent, RecursionError) as error:
+                yield _refused(source, record, str(error))
+            else:
+                yield EventRow(file=source, line=record.line, item=event)
 
 
 def read_users(
@@ -217,11 +217,10 @@ def _usable(record: Record) -> Any:
     return record.data
 
 
-def _keyed(event: Event, like_it: Counter[bytes]) -> Event:
+def _keyed(event: Event, repeats: Repeats) -> Event:
     if event.key is not None:
         return event
-    like_it[event.fingerprint] += 1
-    key = f"line-{event.fingerprint.hex()}-{like_it[event.fingerprint]}"
+    key = f"line-{event.fingerprint.hex()}-{repeats.count(event.fingerprint)}"
     return Event.from_json(event.to_json() | {"key": key})
 
 

@@ -91,13 +91,10 @@ class Rankings:
         which `swap` puts into place; what is not within a day vanishes.
         """
         written = [board for board, of_board in scores.items() if of_board]
-        kept = 0 if build is None else int(BUILD_KEPT.total_seconds())
-        calls: list[_Call] = []
-        for board in written:
-            packed = msgspec.msgpack.encode(_pack(board, scores[board]))
-            how = "expected" if board in expected else "new"
-            calls.append((self._keys(board, build), ["put", packed, build or "", how, kept]))
-        done = self._run(calls)
+        done = self._run(
+            self._put(board, _pack(board, scores[board]), board in expected, build)
+            for board in written
+        )
         return [board for board, was_there in zip(written, done, strict=True) if not was_there]
 
     def swap(self, boards: Collection[Board], build: str) -> list[Board]:
@@ -130,13 +127,32 @@ class Rankings:
     ) -> dict[Board, Compared]:
         """Tell how users' scores differ from what is on boards; `samples` of each are shown."""
         done = self._run(
-            (
-                self._keys(board),
-                ["compare", msgspec.msgpack.encode(_pack(board, of_board)), samples],
-            )
+            self._compare(board, _pack(board, of_board), samples)
             for board, of_board in scores.items()
         )
         return {board: _compared(board, found) for board, found in zip(scores, done, strict=True)}
+
+    def compare_and_put(
+        self,
+        scores: Mapping[Board, Mapping[str, Score]],
+        *,
+        expected: Collection[Board],
+        build: str,
+        samples: int,
+    ) -> tuple[dict[Board, Compared], list[Board]]:
+        """Do `compare` with the boards that are read and `put_all` into a build in one go."""
+        calls: list[_Call] = []
+        for board, of_board in scores.items():
+            packed = _pack(board, of_board)
+            calls.append(self._compare(board, packed, samples))
+            calls.append(self._put(board, packed, board in expected, build))
+        done = self._run(calls)
+        compared = zip(scores, done[::2], strict=True)
+        put = zip(scores, done[1::2], strict=True)
+        return (
+            {board: _compared(board, found) for board, found in compared},
+            [board for board, was_there in put if not was_there],
+        )
 
     def expire(self, boards: Iterable[Board]) -> None:
         """Let boards vanish after a while: nobody will change them any more, some read them yet."""
@@ -197,6 +213,14 @@ class Rankings:
             for place, (member, sort_score) in enumerate(zip(pairs[::2], pairs[1::2], strict=True))
         ]
 
+    def _compare(self, board: Board, packed: bytes, samples: int) -> _Call:
+        return self._keys(board), ["compare", packed, samples]
+
+    def _put(self, board: Board, packed: bytes, is_expected: bool, build: str | None) -> _Call:
+        how = "expected" if is_expected else "new"
+        kept = 0 if build is None else int(BUILD_KEPT.total_seconds())
+        return self._keys(board, build), ["put", packed, build or "", how, kept]
+
     def _run(self, calls: Iterable[_Call]) -> list[Any]:
         """Run the script for each call, all in one round trip, and return the answers.
 
@@ -225,7 +249,7 @@ class Rankings:
         return f"{self._namespace}:{where}:{{{name}}}:{part}"
 
 
-def _pack(board: Board, scores: Scores) -> list[str | int]:
+def _pack(board: Board, scores: Scores) -> bytes:
     packed: list[str | int] = []
     sign = 1 if board.ascending else -1
     for user_id, score in scores.items():
@@ -234,7 +258,7 @@ def _pack(board: Board, scores: Scores) -> list[str | int]:
         else:
             reached_seconds = (score.reached_at - _YEAR_ONE) // _ONE_SECOND
             packed += (user_id, sign * _units(score.score), reached_seconds)
-    return packed
+    return msgspec.msgpack.encode(packed)
 
 
 def _units(score: Decimal) -> int:

@@ -1,9 +1,9 @@
 """Make boards anew from what Postgres holds, beside those that are read, and swap them in (S74).
 
-A chunk reads some users' scores and writes them into the build, under the lock of whoever projects.
-What is projected meanwhile goes into the build, too: so each user's score there is the newest that
-was projected. At the end each board is put in place of the old one in one step; a reader sees the
-old one or the new one, whole.
+A chunk reads some users' scores and writes them into the build, under the lock of whoever projects:
+a thread writes some while the next are read. What is projected between chunks goes into the build,
+too: so each user's score there is the newest that was projected. At the end each board is put in
+place of the old one in one step; a reader sees the old one or the new one, whole.
 
 Where Redis loses the build, on the way or at the end, it is begun again under another name.
 """
@@ -11,13 +11,13 @@ Where Redis loses the build, on the way or at the end, it is begun again under a
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from sqlalchemy import Connection
 
-from jobs.backfills.changes import ADDED, CHANGED, REMOVED, SAMPLES_MAX, Changes
+from jobs.backfills.changes import ADDED, CHANGED, REMOVED, SAMPLES_MAX
 from jobs.backfills.kind import Chunk, Context, NotPossible, Work, only
-from models.rankings import Rankings
 from models.rules.boards import BoardRule, score_of
 from models.rules.rankings import ALL, Board, Score
 from models.rules.rulebook import Rules
@@ -29,6 +29,8 @@ from models.statements import users as user_statements
 from models.statements.backfills import Backfill
 
 ROWS_MAX = 5_000
+ROWS_AT_ONCE = 1_000
+"""Of a chunk: so many are read while as many are written."""
 
 BoardScores = dict[Board, dict[str, Score]]
 
@@ -70,25 +72,44 @@ class RebuildRankings:
         build = work.cursor.get("build", f"{work.backfill.backfill_id}-0")
         if work.cursor.get("is_filled"):
             return _swap(work, build)
-        rules = work.context.rulebooks.current(work.connection)
-        users = user_statements.read_next_scored(
-            work.connection, work.cursor.get("after", ""), work.rows_max, rules.stamp
-        )
-        scores = _read_scores(work.connection, rules, users, _names(work, rules))
-        found = dict(work.cursor.get("found", {}))
-        _compare(work.context.rankings, scores, work.changes, found)
-        if not work.backfill.dry_run and not _put(work, build, scores):
-            return _begin_again(work, build)
-        cursor = {"build": build, "found": found}
-        if len(users) < work.rows_max:
-            return Chunk(rows=len(users), cursor=cursor | {"is_filled": True})
-        return Chunk(rows=len(users), cursor=cursor | {"after": list(users)[-1]})
+        return _fill(work, build)
 
     def forget(self, connection: Connection, backfill: Backfill) -> None:
         """Give the build up, where it is not in place; its keys expire."""
         if backfill.cursor is not None and not backfill.dry_run:
             statements.lock_projecting(connection)
             statements.finish_build(connection, backfill.cursor["build"], in_place=False)
+
+
+def _fill(work: Work, build: str) -> Chunk:
+    """Write the next users' scores into the build, and count how they differ from what is read."""
+    rules = work.context.rulebooks.current(work.connection)
+    names = _names(work, rules)
+    found = dict(work.cursor.get("found", {}))
+    after, rows, is_filled = work.cursor.get("after", ""), 0, False
+    begun, added = set[Board](), set[Board]()
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="rankings") as writer:
+        writing: Future[bool] | None = None
+        while rows < work.rows_max and not is_filled:
+            limit = min(ROWS_AT_ONCE, work.rows_max - rows)
+            users = user_statements.read_next_scored(work.connection, after, limit, rules.stamp)
+            scores = _read_scores(work.connection, rules, users, names)
+            known = statements.find_projected(work.connection, scores.keys() - begun)
+            begun |= {board for board, of_build in known.items() if of_build == build}
+            if writing is not None and not writing.result():
+                return _begin_again(work, build)
+            writing = writer.submit(_write, work, build, scores, frozenset(begun), found)
+            added |= scores.keys() - begun
+            begun |= added
+            rows += len(users)
+            is_filled = len(users) < limit
+            after = next(reversed(users), after)
+        if writing is not None and not writing.result():
+            return _begin_again(work, build)
+    if not work.backfill.dry_run:
+        statements.add_projected(work.connection, added, build)
+    goes_on = {"is_filled": True} if is_filled else {"after": after}
+    return Chunk(rows=rows, cursor={"build": build, "found": found} | goes_on)
 
 
 def _names(work: Work, rules: Rules) -> set[str]:
@@ -137,16 +158,6 @@ def _scores_of(
                 yield user_id, run, score
 
 
-def _put(work: Work, build: str, scores: BoardScores) -> bool:
-    """Write scores into the build; tell whether it is still there."""
-    known = statements.find_projected(work.connection, scores)
-    begun = [board for board in scores if known.get(board) == build]
-    if work.context.rankings.put_all(scores, expected=begun, build=build):
-        return False
-    statements.add_projected(work.connection, scores.keys() - set(begun), build)
-    return True
-
-
 def _begin_again(work: Work, build: str) -> Chunk:
     statements.finish_build(work.connection, build, in_place=False)
     number, _, attempt = build.rpartition("-")
@@ -188,21 +199,37 @@ def _swap(work: Work, build: str) -> Chunk:
     return Chunk(rows=0, cursor=None)
 
 
-def _compare(
-    rankings: Rankings, scores: BoardScores, changes: Changes, found: dict[str, int]
-) -> None:
-    """Count what differs on the boards that are read; `found` counts who stands there, by board."""
-    for board, compared in rankings.compare(scores, samples=SAMPLES_MAX).items():
-        found[_id(board)] = found.get(_id(board), 0) + compared.there
+def _write(
+    work: Work,
+    build: str,
+    scores: BoardScores,
+    expected: Collection[Board],
+    found: dict[str, int],
+) -> bool:
+    """Write scores into the build; tell whether it is still there, with all that is expected.
+
+    Count what differs on the boards that are read; `found` counts who stands there, by board. In a
+    dry run that is all.
+    """
+    rankings, lost = work.context.rankings, list[Board]()
+    if work.backfill.dry_run:
+        compared = rankings.compare(scores, samples=SAMPLES_MAX)
+    else:
+        compared, lost = rankings.compare_and_put(
+            scores, expected=expected, build=build, samples=SAMPLES_MAX
+        )
+    for board, of_board in compared.items():
+        found[_id(board)] = found.get(_id(board), 0) + of_board.there
         added, changed = [], []
-        for user_id, was in compared.before.items():
+        for user_id, was in of_board.before.items():
             now = {"board": _id(board), "user_id": user_id, "after": _shown(scores[board][user_id])}
             if was is None:
                 added.append(now)
             else:
                 changed.append(now | {"before": _shown(was)})
-        changes.add("standings", ADDED, compared.added, samples=added)
-        changes.add("standings", CHANGED, compared.changed, samples=changed)
+        work.changes.add("standings", ADDED, of_board.added, samples=added)
+        work.changes.add("standings", CHANGED, of_board.changed, samples=changed)
+    return not lost
 
 
 def _count_removed(work: Work, boards: Collection[Board]) -> None:

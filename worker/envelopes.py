@@ -20,7 +20,7 @@ from dramatiq.common import q_name
 
 from streakline.contract import EVENTS_PER_MESSAGE_MAX
 from streakline.fields import check_text, shown
-from worker.retries import MalformedMessage
+from worker.retries import MalformedMessage, UnknownActor
 
 EVENT_BYTES_MAX = 80 * 1024
 """Two times 4 KiB of attributes, each byte written as six (`\\u0001`), and six texts of 255
@@ -59,18 +59,18 @@ def open_envelope(
 ) -> TakenMessage:
     """Return the message that was found on a queue; its name there is the one that counts.
 
-    Raises MalformedMessage.
+    Raises MalformedMessage, and UnknownActor where all is well but for that.
     """
     fields = _read(body)
     actor = actors.get(fields.actor_name)
+    queue_of_actor = q_name(fields.queue_name) if actor is None else actor.queue_name
+    if queue_of_actor != q_name(queue_name):
+        raise MalformedMessage(
+            f"actor {shown(fields.actor_name)} belongs to the queue {shown(queue_of_actor)}, "
+            f"not {queue_name}"
+        )
     if actor is None:
-        raise MalformedMessage(
-            f"there is no actor {shown(fields.actor_name)}; does another release send it?"
-        )
-    if actor.queue_name != q_name(queue_name):
-        raise MalformedMessage(
-            f"actor {actor.actor_name} belongs to the queue {actor.queue_name}, not {queue_name}"
-        )
+        raise UnknownActor(fields.actor_name)
     return TakenMessage(
         queue_name=queue_name,
         actor_name=fields.actor_name,

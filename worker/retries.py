@@ -15,6 +15,7 @@ from dramatiq import Broker, Message, MessageProxy, Middleware
 from sqlalchemy import Engine
 
 from models.statements.messages import NO_ACTOR, DeadMessage, add_dead_message
+from streakline.fields import shown
 from worker.outages import is_outage
 
 RETRIES_MAX = 8
@@ -36,6 +37,14 @@ class MalformedMessage(Exception):
     """A message is not what its actor takes; no retry can help."""
 
 
+class UnknownActor(MalformedMessage):
+    """A message is for an actor that there is not here: a newer release may have it."""
+
+    def __init__(self, actor_name: str) -> None:
+        super().__init__(f"there is no actor {shown(actor_name)}; does another release send it?")
+        self.actor_name = actor_name
+
+
 class RetryOrKeep(Middleware):
     """Tries a failed message again with growing delays, and keeps it in Postgres after that."""
 
@@ -48,14 +57,17 @@ class RetryOrKeep(Middleware):
         return next(one for one in broker.middleware if isinstance(one, RetryOrKeep))
 
     def set_aside(self, queue: str, body: bytes, error: MalformedMessage) -> None:
-        """Keep what is no message of ours, as it came. Raises what SQLAlchemy raises."""
+        """Keep what is no message of ours, as it came. Raises what SQLAlchemy raises.
+
+        One for an actor that is unknown here can be put back once processes have it.
+        """
         # Named by its content: whatever it says of itself may be said of another one, too.
         message_id = blake2b(body, digest_size=16).hexdigest()
         self._add(
             DeadMessage(
                 message_id=message_id,
                 queue=queue,
-                actor=NO_ACTOR,
+                actor=error.actor_name if isinstance(error, UnknownActor) else NO_ACTOR,
                 body=body[:BODY_BYTES_MAX],
                 error=_shown(error),
             )

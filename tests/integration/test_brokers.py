@@ -8,7 +8,7 @@ from threading import Event, Thread
 
 import dramatiq
 import pytest
-from dramatiq import Broker
+from dramatiq import Broker, Message
 
 from models import tables
 from streakline import Client
@@ -123,6 +123,26 @@ def test_a_backfill_rests_while_messages_wait_in_a_crowd(broker: Broker) -> None
     assert is_crowded(broker)
     assert is_crowded(broker, EVENTS_QUEUE)
     assert not is_crowded(broker, "sweeps")
+
+
+def test_a_message_for_an_actor_of_a_newer_release_is_kept_until_there_is_one(
+    runtime: Runtime,
+) -> None:
+    newer: Message[None] = Message(
+        queue_name=EVENTS_QUEUE, actor_name="newer", args=(1,), kwargs={}, options={}
+    )
+    runtime.broker.enqueue(newer)
+    with working(runtime.broker):
+        wait_until(lambda: is_settled(runtime.broker))
+    [dead] = read_table(runtime.engine, tables.dead_messages)
+    assert (dead["queue"], dead["actor"]) == (EVENTS_QUEUE, "newer")
+
+    taken: list[int] = []
+    dramatiq.actor(broker=runtime.broker, queue_name=EVENTS_QUEUE, actor_name="newer")(taken.append)
+    run(runtime.backfills.context, "replay-dead", {"actors": ["newer"]})
+    with working(runtime.broker):
+        wait_until(lambda: taken == [1])
+    assert read_table(runtime.engine, tables.dead_messages) == []
 
 
 def test_a_dead_message_is_listed_and_replayed(runtime: Runtime) -> None:

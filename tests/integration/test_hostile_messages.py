@@ -111,7 +111,9 @@ NO_MESSAGES = {
     "a field too many": good("bad", pickled="gASVDAAAAAAAAACMCGJ1aWx0aW5zlC4="),
     "options that are text": good("bad", options="retries"),
     "an actor that is a list": good("bad", actor_name=["apply_events"]),
-    "an actor that is not there": good("bad", actor_name="os.system"),
+    "an actor that is not there, on a queue that is not": good(
+        "bad", actor_name="os.system", queue_name="elsewhere"
+    ),
     "an actor of another queue": good("bad", actor_name="run_backfill"),
     "an id that is an object": good("bad", message_id={}),
     "an id with NUL": good("bad", message_id="a\x00b"),

@@ -17,6 +17,8 @@ from tests.waiting import wait_until
 PROGRAM = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 START_SECONDS_MAX = 60
 SAID_MAX = 4_000
+COOKIE = "streakline"
+"""By which Erlang's nodes know each other."""
 
 
 class RabbitmqNode:
@@ -30,20 +32,21 @@ class RabbitmqNode:
         self.url = f"amqp://guest:guest@127.0.0.1:{port}"
         (place / "own.conf").write_text(f"listeners.tcp.1 = 127.0.0.1:{port}\n")
         (place / "plugins").write_text("[].\n")
-        self._environment = (
-            os.environ
-            | {
-                "HOME": str(place),  # where Erlang keeps its cookie
-                "RABBITMQ_NODENAME": f"{uuid4().hex[:10]}@localhost",
-                "RABBITMQ_NODE_PORT": str(port),
-                "RABBITMQ_DIST_PORT": str(free_port()),
-                "RABBITMQ_CONFIG_FILE": str(place / "own.conf"),
-                "RABBITMQ_ENABLED_PLUGINS_FILE": str(place / "plugins"),
-                "RABBITMQ_MNESIA_BASE": str(place / "data"),
-                "RABBITMQ_LOG_BASE": str(place / "log"),
-                "RABBITMQ_PID_FILE": str(place / "pid"),
-            }
-        )
+        cookie = place / ".erlang.cookie"
+        cookie.write_text(COOKIE)
+        cookie.chmod(0o400)
+        self._name = f"{uuid4().hex[:10]}@localhost"
+        self._environment = os.environ | {
+            "HOME": str(place),  # where Erlang keeps its cookie
+            "RABBITMQ_NODENAME": self._name,
+            "RABBITMQ_NODE_PORT": str(port),
+            "RABBITMQ_DIST_PORT": str(free_port()),
+            "RABBITMQ_CONFIG_FILE": str(place / "own.conf"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(place / "plugins"),
+            "RABBITMQ_MNESIA_BASE": str(place / "data"),
+            "RABBITMQ_LOG_BASE": str(place / "log"),
+            "RABBITMQ_PID_FILE": str(place / "pid"),
+        }
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -74,6 +77,12 @@ class RabbitmqNode:
             capture_output=True,
             timeout=START_SECONDS_MAX,
         )
+
+    def join(self, other: RabbitmqNode) -> None:
+        """Become a node of the cluster of another one."""
+        self.control("stop_app")
+        self.control("join_cluster", other._name)
+        self.control("start_app")
 
     def wait_until_kept(self, queue: str) -> None:
         """Wait until a queue that is new stands in the files by which it is found again.

@@ -19,10 +19,12 @@ from dramatiq import Middleware
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.common import xq_name
 from dramatiq.errors import BrokerConnectionError
+from pika import BlockingConnection  # type: ignore[import-untyped]  # pika carries no types
 from pika.adapters.utils.connection_workflow import (  # type: ignore[import-untyped]  # no types
     AMQPConnectorException,
 )
 from pika.exceptions import (  # type: ignore[import-untyped]  # as above
+    AMQPConnectionError,
     AMQPError,
     ConnectionBlockedTimeout,
 )
@@ -43,6 +45,8 @@ from streakline.transport import Pending, no_room, not_confirmed
 
 LIMITS = {"socket_timeout": "2", "stack_timeout": "4", "blocked_connection_timeout": "5"}
 """Seconds: to connect, to connect in full, and to wait while RabbitMQ has run out of room."""
+ANSWER_SECONDS_MAX = 10.0
+"""Longer than it is waited where there is no room."""
 QUORUM = {"x-queue-type": "quorum"}
 """A queue that a majority of RabbitMQ's nodes hold, on disk, before a publication is confirmed."""
 KEPT_WHEN_REJECTED = {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
@@ -54,6 +58,27 @@ FILTER_PAUSE_SECONDS = 30.0
 
 _log = logging.getLogger("streakline")
 _Answer = TypeVar("_Answer")
+
+
+class NoAnswer(AMQPConnectionError):  # type: ignore[misc] # pika carries no types
+    """RabbitMQ holds the connection and does not answer."""
+
+
+class _Answering(BlockingConnection):  # type: ignore[misc] # as above
+    """Pika's, which would wait for an answer for as long as the connection is held.
+
+    A RabbitMQ that has lost most of its nodes holds it, and neither confirms nor refuses.
+    """
+
+    def _flush_output(self, *waiters: Callable[[], bool]) -> None:
+        limit = self._impl.ioloop.call_later(ANSWER_SECONDS_MAX, self._give_up)
+        try:
+            super()._flush_output(*waiters)
+        finally:
+            self._impl.ioloop.remove_timeout(limit)
+
+    def _give_up(self) -> None:
+        self._impl._terminate_stream(NoAnswer(f"no answer within {ANSWER_SECONDS_MAX:g} s"))
 
 
 class QuorumBroker(RabbitmqBroker):
@@ -70,7 +95,28 @@ class QuorumBroker(RabbitmqBroker):
             middleware=list(middleware),
         )
 
-    # Dramatiq's have no types.
+    @property
+    def connection(self) -> BlockingConnection:
+        """This thread's connection, which answers within a time or is given up."""
+        found: BlockingConnection | None = getattr(self.state, "connection", None)
+        if found is None:
+            found = self.state.connection = _Answering(parameters=self.parameters)
+            self.connections.add(found)
+        return found
+
+    @connection.deleter
+    def connection(self) -> None:
+        """Give this thread's connection up, as Dramatiq does before it tries again.
+
+        Where RabbitMQ has no room or no answer the error goes on to the caller: each of Dramatiq's
+        six tries would wait as long.
+        """
+        # Dramatiq's have no types.
+        RabbitmqBroker.connection.fdel(self)  # type: ignore[attr-defined]
+        error = sys.exception()
+        if isinstance(error, (ConnectionBlockedTimeout, NoAnswer)):
+            raise error
+
     @RabbitmqBroker.channel.deleter  # type: ignore[attr-defined,untyped-decorator]
     def channel(self) -> None:
         """Give this thread's channel up, one too that broke before Dramatiq had noted it.
@@ -81,18 +127,6 @@ class QuorumBroker(RabbitmqBroker):
         if (channel := getattr(self.state, "channel", None)) is not None:
             self.channels.add(channel)
         RabbitmqBroker.channel.fdel(self)  # type: ignore[attr-defined]
-
-    @RabbitmqBroker.connection.deleter  # type: ignore[attr-defined,untyped-decorator]
-    def connection(self) -> None:
-        """Give this thread's connection up, as Dramatiq does before it tries again.
-
-        Where RabbitMQ has blocked it for want of room the error goes on to the caller: each of
-        Dramatiq's six tries would wait as long.
-        """
-        RabbitmqBroker.connection.fdel(self)  # type: ignore[attr-defined]
-        error = sys.exception()
-        if isinstance(error, ConnectionBlockedTimeout):
-            raise error
 
     def _build_queue_arguments(self, queue_name: str) -> dict[str, Any]:
         arguments: dict[str, Any] = super()._build_queue_arguments(queue_name)  # type: ignore[no-untyped-call] # it has no types

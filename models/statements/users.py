@@ -242,13 +242,18 @@ def read_next_ids(connection: Connection, after: str, limit: int) -> list[str]:
 
 def read_next_scored(
     connection: Connection, after: str, limit: int, stamp: str
-) -> dict[str, ScoredState | None]:
-    """Return users in order of their ids, those after another; None who is to be folded anew."""
+) -> dict[str, str | None]:
+    """Return users in order of their ids, those after another; None who is to be folded anew.
+
+    States are as they are stored: `decode_scored` reads one.
+    """
     rows = connection.execute(_NEXT_SCORED, {"after": after, "limit": limit}).all()
-    return {
-        user_id: _SCORED_DECODER.decode(state) if of_user == stamp else None
-        for user_id, of_user, state in rows
-    }
+    return {user_id: state if of_user == stamp else None for user_id, of_user, state in rows}
+
+
+def decode_scored(state: str) -> ScoredState:
+    """Return the part of a state that boards look at."""
+    return _SCORED_DECODER.decode(state)
 
 
 def find_ids(connection: Connection, user_ids: Iterable[str]) -> list[str]:

@@ -1,7 +1,7 @@
 """Make boards anew from what Postgres holds, beside those that are read, and swap them in (S74).
 
 A chunk reads some users' scores and writes them into the build, under the lock of whoever projects:
-a thread writes some while the next are read. What is projected between chunks goes into the build,
+one thread reads and another writes beside it. What is projected between chunks goes into the build,
 too: so each user's score there is the newest that was projected. At the end each board is put in
 place of the old one in one step; a reader sees the old one or the new one, whole.
 
@@ -10,12 +10,14 @@ Where Redis loses the build, on the way or at the end, it is begun again under a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from contextlib import closing
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
+from jobs.backfills.ahead import ReadAhead
 from jobs.backfills.changes import ADDED, CHANGED, REMOVED, SAMPLES_MAX
 from jobs.backfills.kind import Chunk, Context, NotPossible, Work, only
 from models.rules.boards import BoardRule, score_of
@@ -28,9 +30,10 @@ from models.statements import boards as statements
 from models.statements import users as user_statements
 from models.statements.backfills import Backfill
 
-ROWS_MAX = 5_000
+ROWS_MAX = 10_000
 ROWS_AT_ONCE = 1_000
-"""Of a chunk: so many are read while as many are written."""
+"""Of a chunk: so many are read, and as many written, while as many are decoded."""
+NOTHING_TOLD: Mapping[str, str] = {}
 
 BoardScores = dict[Board, dict[str, Score]]
 
@@ -81,35 +84,58 @@ class RebuildRankings:
             statements.finish_build(connection, backfill.cursor["build"], in_place=False)
 
 
+class _Piece(NamedTuple):
+    """Some users in order, None who is to be folded anew, and what they have in open runs."""
+
+    users: dict[str, str | None]
+    in_runs: Mapping[str, Mapping[statements.RunName, Score]]
+
+
 def _fill(work: Work, build: str) -> Chunk:
     """Write the next users' scores into the build, and count how they differ from what is read."""
     rules = work.context.rulebooks.current(work.connection)
     names = _names(work, rules)
+    wanted = [rule for rule in rules.latest.boards if rule.name in names]
     found = dict(work.cursor.get("found", {}))
-    after, rows, is_filled = work.cursor.get("after", ""), 0, False
-    begun, added = set[Board](), set[Board]()
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="rankings") as writer:
-        writing: Future[bool] | None = None
-        while rows < work.rows_max and not is_filled:
-            limit = min(ROWS_AT_ONCE, work.rows_max - rows)
-            users = user_statements.read_next_scored(work.connection, after, limit, rules.stamp)
-            scores = _read_scores(work.connection, rules, users, names)
-            known = statements.find_projected(work.connection, scores.keys() - begun)
-            begun |= {board for board, of_build in known.items() if of_build == build}
-            if writing is not None and not writing.result():
-                return _begin_again(work, build)
+    after, rows, added = work.cursor.get("after", ""), 0, set[Board]()
+    known = statements.list_projected(work.connection)
+    begun = {board for board, of_build in known.items() if of_build == build}
+    with (
+        closing(ReadAhead(_read(work, rules.stamp, wanted))) as pieces,
+        ThreadPoolExecutor(max_workers=1, thread_name_prefix="rankings") as writer,
+    ):
+        writing: Future[bool] = writer.submit(bool, True)
+        for piece in iter(lambda: pieces.take(1), []):
+            scores = _scores(wanted, *piece[0])
+            if not writing.result():
+                break
             writing = writer.submit(_write, work, build, scores, frozenset(begun), found)
             added |= scores.keys() - begun
             begun |= added
-            rows += len(users)
-            is_filled = len(users) < limit
-            after = next(reversed(users), after)
-        if writing is not None and not writing.result():
-            return _begin_again(work, build)
+            rows += len(piece[0].users)
+            after = next(reversed(piece[0].users), after)
+    if not writing.result():
+        return _begin_again(work, build)
     if not work.backfill.dry_run:
         statements.add_projected(work.connection, added, build)
-    goes_on = {"is_filled": True} if is_filled else {"after": after}
+    goes_on = {"is_filled": True} if rows < work.rows_max else {"after": after}
     return Chunk(rows=rows, cursor={"build": build, "found": found} | goes_on)
+
+
+def _read(work: Work, stamp: str, wanted: Sequence[BoardRule]) -> Generator[_Piece]:
+    """Yield the users of a chunk as Postgres holds them now."""
+    connection, after, left = work.connection, work.cursor.get("after", ""), work.rows_max
+    is_any_in_runs = any(rule.runs.period is not RunPeriod.ALL for rule in wanted)
+    while left:
+        limit = min(ROWS_AT_ONCE, left)
+        users = user_statements.read_next_scored(connection, after, limit, stamp)
+        yield _Piece(
+            users, statements.read_open_scores_of(connection, users) if is_any_in_runs else {}
+        )
+        left -= len(users)
+        if len(users) < limit:
+            return
+        after = next(reversed(users))
 
 
 def _names(work: Work, rules: Rules) -> set[str]:
@@ -117,24 +143,26 @@ def _names(work: Work, rules: Rules) -> set[str]:
     return {rule.name for rule in rules.latest.boards} if wanted is None else set(wanted)
 
 
-def _read_scores(
-    connection: Connection,
-    rules: Rules,
-    users: Mapping[str, ScoredState | None],
-    names: Collection[str],
+def _scores(
+    wanted: Sequence[BoardRule],
+    users: Mapping[str, str | None],
+    in_runs: Mapping[str, Mapping[statements.RunName, Score]],
 ) -> BoardScores:
-    """Return what users have on the boards that are kept up, as Postgres holds it now."""
+    """Return what users have on the boards that are kept up."""
     # Who is to be folded anew first touches all boards then.
-    current = {user_id: state for user_id, state in users.items() if state is not None}
-    wanted = [rule for rule in rules.latest.boards if rule.name in names]
-    is_any_in_runs = any(rule.runs.period is not RunPeriod.ALL for rule in wanted)
-    in_runs = statements.read_open_scores_of(connection, current) if is_any_in_runs else {}
-    told = {user_id: state.told.now() for user_id, state in current.items()}
+    current = {
+        user_id: user_statements.decode_scored(state)
+        for user_id, state in users.items()
+        if state is not None
+    }
+    is_any_segmented = any(rule.segment_by or rule.where_user for rule in wanted)
+    told = {user_id: state.told.now() for user_id, state in current.items() if is_any_segmented}
     scores: BoardScores = {}
     for rule in wanted:
         of_rule: dict[tuple[str, str], dict[str, Score]] = {}
         for user_id, run, score in _scores_of(rule, current, in_runs):
-            for segment in rule.segments(told[user_id], current[user_id].suspended):
+            attributes = told.get(user_id, NOTHING_TOLD)
+            for segment in rule.segments(attributes, current[user_id].suspended):
                 of_rule.setdefault((run, segment), {})[user_id] = score
         scores |= {rule.board(run, segment): found for (run, segment), found in of_rule.items()}
     return scores
@@ -152,8 +180,8 @@ def _scores_of(
             if of_all_time is not None:
                 yield user_id, ALL, of_all_time
         return
-    for user_id, scores in in_runs.items():
-        for (name, since, run), score in scores.items():
+    for user_id in states.keys() & in_runs.keys():
+        for (name, since, run), score in in_runs[user_id].items():
             if (name, since) == (rule.name, rule.since):
                 yield user_id, run, score
 

@@ -100,7 +100,9 @@ elseif command == "compare" then
     local packed, samples_max = cmsgpack.unpack(ARGV[2]), tonumber(ARGV[3])
     local is_there = redis.call("exists", order) == 1
     local there, changed, samples = 0, 0, {}
-    for i = 1, #packed, 3 do
+    -- where there is no board nobody stands on it, and only samples are wanted
+    local last = is_there and #packed or math.min(#packed, 3 * samples_max)
+    for i = 1, last, 3 do
         local user, sort_score = packed[i], false
         local reached = is_there and redis.call("hget", members, user)
         if reached then

@@ -92,6 +92,16 @@ class RabbitmqNode:
         """
         wait_until(lambda: any(queue.encode() in path.read_bytes() for path in self._names()))
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let it hold its connections and do nothing."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(self._process.pid, signal.SIGCONT)
+
     def kill(self) -> None:
         """Kill it at once, with all that it has started."""
         if self._process is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Generic, TypeVar
@@ -32,6 +32,11 @@ class ReadAhead(Generic[Item]):
             self._next = self._ask(count)
         taken, self._read = self._read[:count], self._read[count:]
         return taken
+
+    def __iter__(self) -> Iterator[Item]:
+        """Take one after the other."""
+        while taken := self.take(1):
+            yield from taken
 
     def close(self) -> None:
         """Close the generator, in its thread, and end that."""

@@ -162,7 +162,7 @@ def test_runs_have_one_record_with_every_place_right_whoever_was_killed_s43(
 ) -> None:
     queues = ["events,sweeps"] * (WORKERS - 1) + ["events,sweeps,analytics"]
     commands = [
-        *[("scheduler")] * SCHEDULERS,
+        *[("scheduler",)] * SCHEDULERS,
         *[("worker", "--queues", each, "--threads", "8") for each in queues],
     ]
     with (

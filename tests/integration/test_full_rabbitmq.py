@@ -1,4 +1,4 @@
-"""RabbitMQ out of memory: it blocks whoever publishes, clients say so, and nothing is lost."""
+"""RabbitMQ without room, or without an answer: clients say so in time, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from streakline import Client, Event, QueueFull
+from streakline import BrokerUnavailable, Client, Event, QueueFull
 from streakline.contract import EVENTS_QUEUE
 from streakline.rabbitmq_transport import QuorumBroker
 from tests.rabbitmq_node import running_rabbitmq
@@ -35,3 +35,11 @@ def test_a_client_is_told_that_there_is_no_room_and_can_send_when_there_is(tmp_p
 
     # and what was refused was sent once, and may be there: it lay in the connection
     assert waiting in (2, 3)
+
+
+def test_a_call_ends_where_rabbitmq_holds_the_connection_and_says_nothing(tmp_path: Path) -> None:
+    with running_rabbitmq(tmp_path) as node, Client(node.url) as client:
+        client.track("u", "lessons", key="before")
+        with node.held(), pytest.raises(BrokerUnavailable, match="no answer within 10 s"):
+            client.track("u", "lessons", key="while it is held")
+        client.track("u", "lessons", key="afterwards")

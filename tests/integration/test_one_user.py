@@ -105,8 +105,9 @@ def test_an_event_reads_as_much_of_a_user_of_500_events_as_of_one_of_5000(
         cost[size] = rows_read(engine, at)
     (few_statements, few_rows), (many_statements, many_rows) = cost.values()
     assert many_statements <= few_statements
-    # what comes after the late one, what it has decided, and up to a checkpoint before it
-    assert many_rows <= few_rows + 2 * FACTS_PER_CHECKPOINT
+    # what comes after the late one, what it has decided, and up to a checkpoint before it; and all
+    # of it twice, where Postgres plans so in one of the two cases
+    assert many_rows <= 2 * (few_rows + FACTS_PER_CHECKPOINT)
     must_verify(engine)
 
 

@@ -105,15 +105,15 @@ def _fill(work: Work, build: str) -> Chunk:
         ThreadPoolExecutor(max_workers=1, thread_name_prefix="rankings") as writer,
     ):
         writing: Future[bool] = writer.submit(bool, True)
-        for piece in iter(lambda: pieces.take(1), []):
-            scores = _scores(wanted, *piece[0])
+        for users, in_runs in pieces:
+            scores = _scores(wanted, users, in_runs)
             if not writing.result():
                 break
             writing = writer.submit(_write, work, build, scores, frozenset(begun), found)
             added |= scores.keys() - begun
             begun |= added
-            rows += len(piece[0].users)
-            after = next(reversed(piece[0].users), after)
+            rows += len(users)
+            after = next(reversed(users), after)
     if not writing.result():
         return _begin_again(work, build)
     if not work.backfill.dry_run:

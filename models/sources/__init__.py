@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,7 @@ def read_queried_events(
 
 
 def _judge(source: str, records: Iterator[Record]) -> Generator[EventRow | Refused]:
-    with Repeats() as repeats:
+    with closing(Repeats()) as repeats:
         for record in _not_empty(records):
             try:
                 event = _keyed(Event.from_json(_usable(record)), repeats)

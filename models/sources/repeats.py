@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from types import TracebackType
-from typing import Self
 
 CACHE_KILOBYTES = 16_000
 """What is kept in memory; the rest lies in a temporary file, which goes with it."""
@@ -18,21 +16,12 @@ _READ = "select times from counted where content = ?"
 class Repeats:
     """Counts contents by their fingerprints; of one thread."""
 
-    def __enter__(self) -> Self:
+    def __init__(self) -> None:
         self._database = sqlite3.connect("", isolation_level=None)  # SQLite's name for such a file
         self._database.execute(f"pragma cache_size = -{CACHE_KILOBYTES}")
         self._database.execute("pragma journal_mode = off")
         self._database.execute(_MAKE)
         self._database.execute("begin")
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._database.close()
 
     def count(self, fingerprint: bytes) -> int:
         """Return how often it came by now, this time included."""
@@ -42,3 +31,7 @@ class Repeats:
         self._database.execute(_COUNT, asked)
         times: int = self._database.execute(_READ, asked).fetchone()[0]
         return times
+
+    def close(self) -> None:
+        """Forget all."""
+        self._database.close()

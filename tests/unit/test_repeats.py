@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
+from contextlib import closing
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,12 +16,13 @@ CONTENTS = 1_000_000
 SCATTERING = 0x9E3779B97F4A7C15
 COUNT = f"""
 import resource
+from contextlib import closing
 from models.sources.repeats import Repeats
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
-with Repeats() as repeats:
+with closing(Repeats()) as repeats:
     repeats.count(bytes(16))
     before = peak()
     for number in range({CONTENTS}):
@@ -32,7 +34,7 @@ with Repeats() as repeats:
 @given(st.lists(st.binary(max_size=2)))
 def test_contents_are_counted(contents: list[bytes]) -> None:
     expected: Counter[bytes] = Counter()
-    with Repeats() as repeats:
+    with closing(Repeats()) as repeats:
         for content in contents:
             expected[content] += 1
             assert repeats.count(content) == expected[content]

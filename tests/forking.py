@@ -37,10 +37,6 @@ class Forked:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
-    def kill(self) -> None:
-        """End it at once."""
-        self.send_signal(signal.SIGKILL)
-
     def poll(self) -> int | None:
         """Return how it ended; None: it runs."""
         with suppress(TimeoutError):
@@ -97,14 +93,14 @@ class Forker:
     ) -> subprocess.CompletedProcess[str]:
         """Run `streakline` with these words to its end.
 
-        Raises TimeoutError, and what ran is killed then.
+        Raises TimeoutError, and what ran is killed then, with all that it started.
         """
         with TemporaryFile() as out, TemporaryFile() as err:
             process = self.start(words, environment, out.fileno(), err.fileno())
             try:
                 code = process.wait(seconds_max)
             except TimeoutError as error:
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 raise TimeoutError(f"not within {seconds_max} s: streakline {words}") from error
             said = []

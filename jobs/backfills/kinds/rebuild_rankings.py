@@ -10,6 +10,7 @@ Where Redis loses the build, on the way or at the end, it is begun again under a
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -30,9 +31,12 @@ from models.statements import boards as statements
 from models.statements import users as user_statements
 from models.statements.backfills import Backfill
 
-ROWS_MAX = 10_000
+ROWS_MAX = 20_000
 ROWS_AT_ONCE = 1_000
 """Of a chunk: so many are read, and as many written, while as many are decoded."""
+WRITES_WAITING = 2
+"""So many pieces wait to be written while the next is decoded: with one Redis would often be idle
+between two, until the interpreter lets the writing thread go on."""
 NOTHING_TOLD: Mapping[str, str] = {}
 
 BoardScores = dict[Board, dict[str, Score]]
@@ -104,17 +108,18 @@ def _fill(work: Work, build: str) -> Chunk:
         closing(ReadAhead(_read(work, rules.stamp, wanted))) as pieces,
         ThreadPoolExecutor(max_workers=1, thread_name_prefix="rankings") as writer,
     ):
-        writing: Future[bool] = writer.submit(bool, True)
+        writes, is_lost = deque[Future[bool]](), False
         for users, in_runs in pieces:
             scores = _scores(wanted, users, in_runs)
-            if not writing.result():
-                break
-            writing = writer.submit(_write, work, build, scores, frozenset(begun), found)
+            writes.append(writer.submit(_write, work, build, scores, frozenset(begun), found))
             added |= scores.keys() - begun
             begun |= added
             rows += len(users)
             after = next(reversed(users), after)
-    if not writing.result():
+            if len(writes) > WRITES_WAITING and not writes.popleft().result():
+                is_lost = True
+                break
+    if is_lost or not all(write.result() for write in writes):
         return _begin_again(work, build)
     if not work.backfill.dry_run:
         statements.add_projected(work.connection, added, build)

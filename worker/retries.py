@@ -3,7 +3,8 @@
 Dramatiq's own retry middleware acknowledges a message even when its retry could not be enqueued,
 and it is lost without a trace. Here a message leaves its queue only for another place: its retry
 is on the queue, or it is in Postgres as dead, or, where neither can be reached, it is rejected and
-`recovery` brings it back. An outage is no reason to give up: it is waited for, however long.
+`recovery` brings it back. An outage is no reason to give up: it is waited for, however long (one
+of Postgres mostly by `worker.holding`, before a message is tried).
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from worker.actors import declare_actors
 from worker.asking import Answers, ask_elsewhere
 from worker.backfilling import BackfillRunner, put_back_on
 from worker.broker import open_broker
+from worker.holding import HoldInOutage
 from worker.mailing.mailer import Mailer
 from worker.projecting import Projector
 from worker.retries import RetryOrKeep
@@ -82,7 +83,8 @@ def open_runtime(
         rankings = Rankings(redis, settings.namespace)
         rulebooks = Rulebooks()
         warehouse = Warehouse(addresses.warehouse_url, cluster=settings.clickhouse_cluster)
-        broker = open_broker(addresses.broker_url, settings.namespace, redis, [RetryOrKeep(engine)])
+        middleware = [RetryOrKeep(engine), HoldInOutage(engine)]
+        broker = open_broker(addresses.broker_url, settings.namespace, redis, middleware)
         projector = Projector(lambda: project_rankings(engine, rankings, rulebooks))
         mailer = Mailer(engine, rulebooks, settings)
         answers = Answers(engine, warehouse, redis, settings.namespace)

@@ -1,14 +1,14 @@
 """How fast backfills are: boards rebuilt, users folded anew, a Parquet file imported.
 
-Users are folded anew once beside nothing else, and once beside live events, by the processes of the
-Procfile.
+Boards are rebuilt and users folded anew once beside nothing else, and once beside live events, by
+the processes of the Procfile.
 """
 
 from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,7 @@ def run(quick: bool) -> Iterator[Figure]:
             note=f"{standings / seconds:,.0f} standings/s",
             goal="15",
         )
+    yield from _rebuild_beside_events(standings)
     with open_bench() as bench, temporary_home() as home:
         path = _write(make_events(imported, USERS, "past"), home)
         seconds = _run(bench, "import-events", {"files": [str(path)]})
@@ -93,26 +94,29 @@ def run(quick: bool) -> Iterator[Figure]:
     yield from _fold_beside_events(1_000 if quick else FOLDED)
 
 
+def _rebuild_beside_events(standings: int) -> Iterator[Figure]:
+    with open_bench() as bench:
+        put_template(bench.engine, ACTIVE_AT)
+        copy_template(bench.engine, standings)
+        tidy(bench.engine)
+        words = ("rebuild-rankings", "--leaderboard", "lessons")
+        seconds, slowest, _ = _run_beside_events(bench, words)
+    yield Figure(
+        name=f"rebuild a board of {standings:,} beside {EVENTS_PER_SECOND} events/s",
+        value=seconds,
+        unit="s",
+        note=f"{PROCESSES} workers, one process that rebuilds",
+        goal="15",
+    )
+    yield slowest
+
+
 def _fold_beside_events(users: int) -> Iterator[Figure]:
     with open_bench() as bench, temporary_home() as home:
         path = _write(make_events(users * EVENTS_EACH, users, "past"), home)
         _run(bench, "import-events", {"files": [str(path)]})
         tidy(bench.engine)
-        with (
-            running(bench, WORKER, PROCESSES),
-            running(bench, BACKFILLS, 1) as folding,
-            running(bench, SCHEDULER, 1),
-            live_events(bench, EVENTS_PER_SECOND) as delays,
-        ):
-            wait_until_steady(delays)
-            command = (script("streakline"), "backfill", "start", "recompute-users")
-            subprocess.run(command, env=environment(bench), check=True, stdout=subprocess.DEVNULL)
-            backfill = wait_for(lambda: _read_ended(bench))
-            slowest = slowest_meanwhile(delays)
-            megabytes = resident_megabytes(folding)
-    if backfill.state is not State.DONE or backfill.settled_at is None:
-        raise RuntimeError(f"folding is {backfill.state.value}: {backfill.error}")
-    seconds = (backfill.settled_at - backfill.planned_at).total_seconds()
+        seconds, slowest, megabytes = _run_beside_events(bench, ("recompute-users",))
     yield Figure(
         name=f"fold {users:,} users anew beside {EVENTS_PER_SECOND} events/s",
         value=seconds,
@@ -122,6 +126,29 @@ def _fold_beside_events(users: int) -> Iterator[Figure]:
     )
     yield slowest
     yield Figure(name="the process that folds", value=megabytes, unit="MB")
+
+
+def _run_beside_events(bench: Bench, words: Sequence[str]) -> tuple[float, Figure, float]:
+    """Run a backfill by the processes of the Procfile, beside live events.
+
+    Return how long it took, how long events took meanwhile, and the memory of its process in MB.
+    """
+    with (
+        running(bench, WORKER, PROCESSES),
+        running(bench, BACKFILLS, 1) as processes,
+        running(bench, SCHEDULER, 1),
+        live_events(bench, EVENTS_PER_SECOND) as delays,
+    ):
+        wait_until_steady(delays)
+        command = (script("streakline"), "backfill", "start", *words)
+        subprocess.run(command, env=environment(bench), check=True, stdout=subprocess.DEVNULL)
+        backfill = wait_for(lambda: _read_ended(bench))
+        slowest = slowest_meanwhile(delays)
+        megabytes = resident_megabytes(processes)
+    if backfill.state is not State.DONE or backfill.settled_at is None:
+        raise RuntimeError(f"{backfill.kind} is {backfill.state.value}: {backfill.error}")
+    seconds = (backfill.settled_at - backfill.planned_at).total_seconds()
+    return seconds, slowest, megabytes
 
 
 def _read_ended(bench: Bench) -> Backfill | None:

@@ -34,6 +34,7 @@ from models.statements.backfills import (
     Step,
 )
 from streakline.contract import nearest
+from streakline.errors import StreaklineError
 
 __all__ = [
     "ACTIVE",
@@ -206,7 +207,9 @@ def _rows_max(most: int, rate_max: float | None) -> int:
 def _note_failure(
     context: Context, backfill_id: int, step: int, error: Exception, now: datetime
 ) -> None:
-    text = f"{type(error).__name__}: {error}".replace("\x00", "")[:ERROR_CHARACTERS_MAX]
+    # Errors of our own are written for people.
+    named = "" if isinstance(error, StreaklineError) else f"{type(error).__name__}: "
+    text = f"{named}{error}".replace("\x00", "")[:ERROR_CHARACTERS_MAX]
     with context.engine.begin() as connection:
         backfill = statements.claim_step(connection, backfill_id, step)
         if backfill is not None:

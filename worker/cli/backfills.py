@@ -18,7 +18,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 
 from jobs.backfills import (
     ACTIVE,
@@ -60,19 +60,20 @@ def list_(
         shown = [{**summary(one), "dry_run": one.dry_run, "error": one.error} for one in found]
         print_json({"backfills": shown})
         return
-    table = Table("id", "kind", "state", "done", "total", "rows/s", "planned (UTC)", "error")
+    table = Table("id", Column("kind", no_wrap=True), "state", "done", "rows/s", "planned (UTC)")
     for one in found:
         table.add_row(
             str(one.backfill_id),
-            one.kind + (" (dry run)" if one.dry_run else ""),
-            one.state.value,
-            str(one.done),
-            "?" if one.total is None else str(one.total),
+            one.kind,
+            one.state.value + (" (dry run)" if one.dry_run else ""),
+            f"{one.done} of {'?' if one.total is None else one.total}",
             "" if one.rate is None else f"{one.rate:.0f}",
             when(one.planned_at),
-            one.error or "",
         )
     out.print(table)
+    for one in found:
+        if one.error is not None:
+            out.print(f"backfill {one.backfill_id}: {one.error}")
 
 
 @app.command()

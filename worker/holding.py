@@ -19,6 +19,9 @@ from sqlalchemy.exc import DBAPIError
 from worker.outages import is_outage
 
 ASK_SECONDS = 1.0
+HELD_SECONDS_MAX = 300.0
+"""After that a message fails, is put back and held again: RabbitMQ takes what is not acknowledged
+within half an hour from a consumer, with all that it has beside."""
 
 log = structlog.get_logger(__name__)
 
@@ -43,13 +46,16 @@ class HoldInOutage(Middleware):
         """Wait while Postgres is away."""
         if not self._is_away:
             return
+        began = time.monotonic()
         # One thread asks for all.
         with self._asking:
-            began = time.monotonic()
             while self._is_away and not self._stopping.is_set():
+                held_seconds = time.monotonic() - began
                 if self._answers():
                     self._is_away = False
-                    log.info("messages_released", seconds=round(time.monotonic() - began, 1))
+                    log.info("messages_released", seconds=round(held_seconds, 1))
+                elif held_seconds > HELD_SECONDS_MAX:
+                    return
                 else:
                     self._stopping.wait(ASK_SECONDS)
 

@@ -16,7 +16,7 @@ from models.database import open_engine
 from tests.brokers import is_settled, opened_broker, working
 from tests.chaos.proxy import Proxy, proxying
 from tests.waiting import wait_until
-from worker import holding
+from worker import holding, retries
 from worker.holding import HoldInOutage
 from worker.retries import RetryOrKeep
 
@@ -139,6 +139,25 @@ def test_a_worker_that_stops_meanwhile_keeps_nothing(opening: Opening, postgres:
     with opening() as broker:
         act.declare(broker)
         with working(broker):
+            wait_until(lambda: len(act.done) == len(SENT) and is_settled(broker))
+    assert sorted(act.done) == list(SENT)
+
+
+def test_in_a_long_outage_messages_are_put_back_and_held_again(
+    opening: Opening, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RabbitMQ would take them from a worker that holds them for half an hour."""
+    monkeypatch.setattr(holding, "HELD_SECONDS_MAX", 0.05)
+    monkeypatch.setattr(retries, "OUTAGE_DELAY_MILLISECONDS_MAX", 4)
+    act = Act(postgres.engine)
+    with opening() as broker:
+        actor = act.declare(broker)
+        with working(broker, threads=4):
+            postgres.cut()
+            for number in SENT:
+                actor.send(number)
+            wait_until(lambda: len(act.tried) == len(SENT) and min(act.tried.values()) >= 3)
+            postgres.heal()
             wait_until(lambda: len(act.done) == len(SENT) and is_settled(broker))
     assert sorted(act.done) == list(SENT)
 

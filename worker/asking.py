@@ -23,7 +23,12 @@ from jobs.compare_warehouse import compare_warehouse
 from jobs.reload_part import reload_part
 from jobs.reload_warehouse import reload_warehouse
 from models.warehouse import snapshots
-from models.warehouse.engine import Warehouse, WarehouseFailed, WarehouseUnavailable
+from models.warehouse.engine import (
+    Warehouse,
+    WarehouseFailed,
+    WarehouseTaken,
+    WarehouseUnavailable,
+)
 from models.warehouse.reloading import Part
 from streakline.redis_connection import AnyRedis
 from worker.clock import utc_now
@@ -104,38 +109,64 @@ class Answers:
             pipeline.execute()
 
 
-def ask_elsewhere(
-    broker: Broker, redis: AnyRedis, namespace: str, question: str, parameters: Mapping[str, Any]
-) -> Any:
-    """Ask the process that has the warehouse; return the answer as JSON has it.
+class Questions:
+    """Asks the warehouse.
 
-    Raises NoAnswer where no worker takes the question, WarehouseUnavailable where the warehouse
-    cannot be reached, and WarehouseFailed where it was and could not answer.
+    Answers are as JSON has them. Raises NoAnswer where another process has the warehouse and no
+    worker takes the question, WarehouseUnavailable where the warehouse cannot be reached, and
+    WarehouseFailed where it was and could not answer.
     """
-    question_id = uuid4().hex
-    asked = (question_id, question, dict(parameters), utc_now().isoformat())
-    broker.get_actor(ASK_ACTOR).send(*asked)
-    key = _key(namespace, question_id)
-    if _wait_for(redis, key, TAKEN_SECONDS_MAX) is None:
-        raise NoAnswer(
-            "another process has the warehouse open, but no worker of the queue analytics answered "
-            f"within {TAKEN_SECONDS_MAX:g} s; which processes run?"
-        )
-    answer = _wait_for(redis, key, ANSWER_SECONDS_MAX)
-    if answer is None:
-        raise NoAnswer(f"the warehouse did not answer within {ANSWER_SECONDS_MAX:g} s")
-    if "error" in answer:
-        raise (WarehouseFailed if answer["is_final"] else WarehouseUnavailable)(answer["error"])
-    return answer["answer"]
 
+    def __init__(
+        self,
+        answers: Answers,
+        warehouse: Warehouse,
+        broker: Broker,
+        redis: AnyRedis,
+        namespace: str,
+    ) -> None:
+        self._answers = answers
+        self._warehouse = warehouse
+        self._broker = broker
+        self._redis = redis
+        self._namespace = namespace
 
-def _wait_for(redis: AnyRedis, key: str, seconds: float) -> Any:
-    deadline = time.monotonic() + seconds
-    while (left := deadline - time.monotonic()) > 0:
-        found: Any = redis.blpop([key], timeout=min(left, POLL_SECONDS_MAX))
-        if found is not None:
-            return json.loads(found[1])
-    return None
+    def ask(self, question: str, **parameters: Any) -> Any:
+        """Ask here, where nobody else has the warehouse: for a command, which ends soon."""
+        try:
+            return self._answers.find(question, parameters)
+        except WarehouseTaken:
+            return self._ask_elsewhere(question, parameters)
+
+    def ask_owner(self, question: str, **parameters: Any) -> Any:
+        """Ask without opening the embedded warehouse: a worker would keep it from its owner."""
+        if self._warehouse.is_here:
+            return self._answers.find(question, parameters)
+        return self._ask_elsewhere(question, parameters)
+
+    def _ask_elsewhere(self, question: str, parameters: Mapping[str, Any]) -> Any:
+        question_id = uuid4().hex
+        asked = (question_id, question, dict(parameters), utc_now().isoformat())
+        self._broker.get_actor(ASK_ACTOR).send(*asked)
+        if self._wait(question_id, TAKEN_SECONDS_MAX) is None:
+            raise NoAnswer(
+                "another process has the warehouse open, but no worker of the queue analytics "
+                f"answered within {TAKEN_SECONDS_MAX:g} s; which processes run?"
+            )
+        answer = self._wait(question_id, ANSWER_SECONDS_MAX)
+        if answer is None:
+            raise NoAnswer(f"the warehouse did not answer within {ANSWER_SECONDS_MAX:g} s")
+        if "error" in answer:
+            raise (WarehouseFailed if answer["is_final"] else WarehouseUnavailable)(answer["error"])
+        return answer["answer"]
+
+    def _wait(self, question_id: str, seconds: float) -> Any:
+        key, deadline = _key(self._namespace, question_id), time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            found: Any = self._redis.blpop([key], timeout=min(left, POLL_SECONDS_MAX))
+            if found is not None:
+                return json.loads(found[1])
+        return None
 
 
 def _key(namespace: str, question_id: str) -> str:

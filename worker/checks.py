@@ -164,7 +164,7 @@ def _warehouse(runtime: Runtime) -> str:
             f"nothing could be loaded since {since} ({found['error'][:200]}); {waiting} and are "
             "not lost; check STREAKLINE_CLICKHOUSE_URL and the server"
         )
-    asked = runtime.ask_warehouse("version")
+    asked = runtime.questions.ask("version")
     with runtime.engine.connect() as connection:
         first = read_first_loaded(connection)
     if first is not None and first + LOADING < datetime.fromisoformat(asked["made_at"]):

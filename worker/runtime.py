@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from dramatiq import Broker
 from sqlalchemy import Engine
@@ -17,10 +16,10 @@ from models.database import open_engine
 from models.program import Program
 from models.rankings import Rankings
 from models.rulebooks import Rulebooks
-from models.warehouse.engine import Warehouse, WarehouseTaken
+from models.warehouse.engine import Warehouse
 from streakline.redis_connection import AnyRedis, open_any_redis
 from worker.actors import declare_actors
-from worker.asking import Answers, ask_elsewhere
+from worker.asking import Answers, Questions
 from worker.backfilling import BackfillRunner, put_back_on
 from worker.broker import open_broker
 from worker.holding import HoldInOutage
@@ -42,7 +41,7 @@ class Runtime:
     rankings: Rankings
     rulebooks: Rulebooks
     warehouse: Warehouse
-    answers: Answers
+    questions: Questions
     broker: Broker
     projector: Projector
     sweeps: Mapping[str, Sweep]
@@ -53,18 +52,6 @@ class Runtime:
         """Return the program in force. Raises NoProgram."""
         with self.engine.connect() as connection:
             return self.rulebooks.program(connection)
-
-    def ask_warehouse(self, question: str, **parameters: Any) -> Any:
-        """Ask the warehouse, here or in the process that has it (`worker.asking`).
-
-        Raises WarehouseUnavailable.
-        """
-        try:
-            return self.answers.find(question, parameters)
-        except WarehouseTaken:
-            return ask_elsewhere(
-                self.broker, self.redis, self.settings.namespace, question, parameters
-            )
 
 
 @contextmanager
@@ -88,19 +75,13 @@ def open_runtime(
         projector = Projector(lambda: project_rankings(engine, rankings, rulebooks))
         mailer = Mailer(engine, rulebooks, settings)
         answers = Answers(engine, warehouse, redis, settings.namespace)
-
-        def ask_owner(question: str, **parameters: Any) -> Any:
-            # A worker keeps open what it has opened: the embedded one is another's to have.
-            if warehouse.is_here:
-                return answers.find(question, parameters)
-            return ask_elsewhere(broker, redis, settings.namespace, question, parameters)
-
+        questions = Questions(answers, warehouse, broker, redis, settings.namespace)
         context = Context(
             engine=engine,
             rulebooks=rulebooks,
             rankings=rankings,
             put_back=put_back_on(broker),
-            ask_warehouse=ask_owner,
+            ask_warehouse=questions.ask_owner,
             find_secret=os.environ.get,
         )
         backfills = BackfillRunner(context, broker, projector.wake)
@@ -135,7 +116,7 @@ def open_runtime(
                 rankings=rankings,
                 rulebooks=rulebooks,
                 warehouse=warehouse,
-                answers=answers,
+                questions=questions,
                 broker=broker,
                 projector=projector,
                 sweeps=sweeps,

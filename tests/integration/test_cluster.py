@@ -15,12 +15,12 @@ from redis.crc import key_slot
 
 from models.rankings import Rankings
 from models.rules.rankings import Board, Score
-from models.warehouse.engine import WarehouseUnavailable
+from models.warehouse.engine import Warehouse, WarehouseUnavailable
 from streakline import Client
 from streakline.addresses import split_nodes
 from tests.applying import opened_rankings
 from tests.cluster import NODES
-from worker.asking import ask_elsewhere
+from worker.asking import Answers, Questions
 from worker.checks import Finding, run_checks
 from worker.runtime import open_runtime
 from worker.schedule import ANALYTICS_QUEUE
@@ -158,10 +158,13 @@ def test_what_the_warehouse_answers_crosses_the_cluster(
         worker = Worker(
             runtime.broker, queues={ANALYTICS_QUEUE}, worker_threads=1, worker_timeout=10
         )
+        not_here = Warehouse("chdb:///nowhere")
+        answers = Answers(runtime.engine, not_here, runtime.redis, namespace)
+        questions = Questions(answers, not_here, runtime.broker, runtime.redis, namespace)
         worker.start()
         try:
             with pytest.raises(WarehouseUnavailable, match=NO_SERVER) as caught:
-                ask_elsewhere(runtime.broker, runtime.redis, namespace, "version", {})
+                questions.ask_owner("version")
         finally:
             worker.stop()
     assert type(caught.value) is WarehouseUnavailable

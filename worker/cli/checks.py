@@ -62,7 +62,7 @@ def verify(
         bar.update(task, description="boards")
         verify_boards(runtime.engine, runtime.rankings, runtime.rulebooks, verified)
         bar.update(task, description="warehouse")
-        loaded = None if without_warehouse else runtime.ask_warehouse("compare")
+        loaded = None if without_warehouse else runtime.questions.ask("compare")
     if as_json:
         print_json(_shape(verified, loaded))
     else:

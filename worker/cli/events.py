@@ -128,7 +128,7 @@ def close(
         days = timedelta(days=kept) if kept else runtime.settings.events_kept
         if days is None:
             fail("for how long do events stay? Say --kept DAYS, or STREAKLINE_EVENTS_KEPT_DAYS")
-        compared = runtime.ask_warehouse("compare", sources=["events"])
+        compared = runtime.questions.ask("compare", sources=["events"])
         if compared["mismatches"] or compared["unfinished"]:
             refuse(
                 "the warehouse does not hold the events as Postgres does, so they stay: "

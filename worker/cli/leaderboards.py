@@ -88,7 +88,7 @@ def history(
                 find_leaderboard(runtime.rulebooks.current(connection), key)
         except NoSuchBoard as error:
             refuse(str(error), as_json)
-        found = runtime.ask_warehouse(
+        found = runtime.questions.ask(
             "rank-history", leaderboard=key, user_id=user_id, from_day=from_day.isoformat()
         )
     if as_json:

@@ -33,7 +33,7 @@ def report(
             raise NoProgram
         app = history[-1].program.app
         control = app.control_group_percent
-        found = runtime.ask_warehouse(
+        found = runtime.questions.ask(
             "report",
             # Texts: the question may travel to the process that has the warehouse.
             until=None if last is None else last.isoformat(),

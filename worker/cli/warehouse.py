@@ -21,7 +21,7 @@ def reload(as_json: Json = False) -> None:
     So do events, once some have left Postgres: the warehouse has them alone.
     """
     with open_console_runtime() as runtime:
-        left = runtime.ask_warehouse("reload")
+        left = runtime.questions.ask("reload")
     if as_json:
         print_json({"reloading": True, "events_stay": bool(left)})
         return

@@ -14,8 +14,8 @@ from enum import StrEnum
 from threading import Event
 
 from tests.chaos.crew import Crew
-from tests.chaos.proxy import Proxy
 from tests.chaos.servers import BrokerKind, Servers
+from tests.proxy import Proxy
 
 WORKERS = ("worker.1", "worker.2")
 MEMBERS = (*WORKERS, "analytics.1", "scheduler.1", "scheduler.2", "backfills.1")

@@ -24,7 +24,7 @@ from redis import Redis
 
 from streakline.contract import EVENTS_QUEUE, NAMESPACE
 from streakline.rabbitmq_transport import QuorumBroker
-from tests.chaos.proxy import Proxy, Upstream, proxying
+from tests.proxy import Proxy, Upstream, proxying
 from tests.rabbitmq_node import RabbitmqNode, running_rabbitmq
 from tests.smtp import MailServer, mail_server
 from worker.embedded import embedded_postgres, embedded_valkey

@@ -13,22 +13,26 @@ from redis import Redis
 
 from streakline import BrokerUnavailable, Client, Event
 from streakline.contract import EVENTS_QUEUE
-from tests.losing import Proxy
+from tests.proxy import Proxy, proxying_url
 from tests.waiting import wait_until
 
 ALWAYS = 10**9
 
 
 @pytest.fixture
-def proxy(valkey_url: str) -> Iterator[Proxy]:
-    proxy = Proxy(valkey_url)
-    yield proxy
-    proxy.close()
+def proxied(valkey_url: str) -> Iterator[tuple[Proxy, str]]:
+    with proxying_url(valkey_url) as proxied:
+        yield proxied
 
 
 @pytest.fixture
-def client(proxy: Proxy, namespace: str) -> Iterator[Client]:
-    with Client(proxy.url, namespace=namespace) as client:
+def proxy(proxied: tuple[Proxy, str]) -> Proxy:
+    return proxied[0]
+
+
+@pytest.fixture
+def client(proxied: tuple[Proxy, str], namespace: str) -> Iterator[Client]:
+    with Client(proxied[1], namespace=namespace) as client:
         client.track("u", "warming-up")  # connected, and the script is loaded
         yield client
 
@@ -51,9 +55,9 @@ def lessons(redis: Redis, namespace: str) -> list[str]:
 def test_a_lost_answer_is_asked_for_again_and_nothing_is_pushed_twice(
     client: Client, proxy: Proxy, redis: Redis, namespace: str, key: str | None
 ) -> None:
-    proxy.lose_answers(1)
+    proxy.lose_some(1)
     receipt = client.track("u", "lessons", key=key)
-    assert proxy.answers_to_lose == 0
+    assert proxy.replies_to_lose == 0
     assert not receipt.duplicate
     assert lessons(redis, namespace) == [receipt.event.key]
 
@@ -62,13 +66,13 @@ def test_events_that_were_not_confirmed_can_be_sent_again_as_they_are(
     client: Client, proxy: Proxy, redis: Redis, namespace: str
 ) -> None:
     """Each has its key, so even those that did arrive count once; and its time, so none moves."""
-    proxy.lose_answers(ALWAYS)
+    proxy.lose_some(ALWAYS)
     with pytest.raises(BrokerUnavailable, match="send the same again") as caught:
         client.track("u", "lessons")
     [event] = caught.value.events
     assert event.key is not None
     assert event.occurred_at is not None
-    proxy.lose_answers(0)
+    proxy.lose_some(0)
     receipt = client.track_many(caught.value.events)[0]
     assert set(lessons(redis, namespace)) == {event.key}
     assert receipt.event == event
@@ -78,7 +82,7 @@ def test_events_that_were_not_confirmed_can_be_sent_again_as_they_are(
 def test_what_was_confirmed_is_not_among_the_events_of_the_error(
     client: Client, proxy: Proxy
 ) -> None:
-    proxy.lose_answers(ALWAYS, after=1)
+    proxy.lose_some(ALWAYS, after=1)
     keys = [f"k{i}" for i in range(700)]
     with pytest.raises(BrokerUnavailable) as caught:
         client.track_many(Event(user_id="u", metric="lessons", key=key) for key in keys)
@@ -89,11 +93,11 @@ def test_a_buffer_outlives_a_broker_that_is_away(
     client: Client, proxy: Proxy, redis: Redis, namespace: str
 ) -> None:
     with client.buffer(max_delay_ms=1) as buffer:
-        proxy.lose_answers(ALWAYS)
+        proxy.lose_some(ALWAYS)
         buffer.track("u", "lessons", key="k", attributes={"n": "1"})
         with pytest.raises(BrokerUnavailable):
             buffer.flush()
-        proxy.lose_answers(0)
+        proxy.lose_some(0)
         wait_until(lambda: "k" in lessons(redis, namespace))
     assert set(lessons(redis, namespace)) == {"k"}
 

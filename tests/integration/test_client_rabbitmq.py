@@ -13,7 +13,7 @@ import pytest
 from streakline import BrokerUnavailable, Client
 from streakline.contract import APPLY_EVENTS_ACTOR, EVENTS_QUEUE, IDENTIFY_USERS_ACTOR
 from streakline.rabbitmq_transport import QuorumBroker
-from tests.losing import Proxy
+from tests.proxy import proxying_url
 from tests.waiting import wait_until
 
 ANSWERS = 9
@@ -59,10 +59,10 @@ def test_a_connection_may_break_at_any_answer_of_rabbitmq(
 ) -> None:
     """Those to connecting, confirms, three queues and a publication; after them, to nothing."""
     for passed in range(ANSWERS + 1):
-        with closing(Proxy(rabbitmq_url)) as proxy, Client(proxy.url) as client:
-            proxy.lose_answers(1, after=passed)
+        with proxying_url(rabbitmq_url) as (proxy, url), Client(url) as client:
+            proxy.lose_some(1, after=passed)
             client.track("u", "lessons", key=str(passed))
-            assert (proxy.answers_to_lose == 0) == (passed < ANSWERS)
+            assert (proxy.replies_to_lose == 0) == (passed < ANSWERS)
     # each is there, and once more the one whose confirmation was lost: it was sent again
     assert queued(broker) == ANSWERS + 2
 

@@ -14,7 +14,7 @@ from sqlalchemy import URL, Engine, event, make_url
 
 from models.database import open_engine
 from tests.brokers import is_settled, opened_broker, working
-from tests.chaos.proxy import Proxy, proxying
+from tests.proxy import Proxy, proxying
 from tests.waiting import wait_until
 from worker import holding, retries
 from worker.holding import HoldInOutage

@@ -2,7 +2,8 @@
 
 It listens on a port of its own and brings each connection to a server's address. What goes wrong
 is told from any thread: connections end, new ones are refused, bytes come late or not at all, one
-half is closed while the other stays, and requests are delivered whose replies get lost.
+half is closed while the other stays, and requests are delivered whose replies get lost, for a while
+or so many of them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
+from urllib.parse import unquote, urlsplit
 
 CHUNK_BYTES = 65_536
 ORPHANED_SECONDS = 3.0
@@ -45,6 +47,8 @@ class Proxy:
         self._losing = False
         self._delay_seconds = 0.0
         self.port = 0
+        self.replies_to_pass = 0
+        self.replies_to_lose = 0
         self._loop = asyncio.new_event_loop()
         self._flowing = asyncio.Event()
         self._thread = Thread(target=self._loop.run_forever, name="proxy", daemon=True)
@@ -73,6 +77,10 @@ class Proxy:
         """Pass requests on and no replies until `heal`, which ends connections that lost one."""
         self._tell(setattr, self, "_losing", True)
 
+    def lose_some(self, count: int, *, after: int = 0) -> None:
+        """Lose so many replies, after so many that pass: each ends its connection when it comes."""
+        self._tell(self._lose_some, count, after)
+
     def stall(self) -> None:
         """Pass nothing on until `heal`; connections stay."""
         self._tell(self._flowing.clear)
@@ -98,6 +106,9 @@ class Proxy:
             connection.orphaned = True
             with suppress(OSError, RuntimeError):
                 connection.client.write_eof()
+
+    def _lose_some(self, count: int, after: int) -> None:
+        self.replies_to_lose, self.replies_to_pass = count, after
 
     def _heal(self) -> None:
         self._refusing = self._losing = False
@@ -158,6 +169,9 @@ class Proxy:
         with suppress(OSError):
             while data := await reader.read(CHUNK_BYTES):
                 await self._hold_up()
+                if self._is_one_to_lose():
+                    connection.abort()
+                    return
                 if self._losing:
                     connection.lost_a_reply = True
                 if connection.lost_a_reply or connection.orphaned:
@@ -165,6 +179,15 @@ class Proxy:
                 connection.client.write(data)
                 await connection.client.drain()
         connection.client.close()
+
+    def _is_one_to_lose(self) -> bool:
+        if not self.replies_to_lose:
+            return False
+        if self.replies_to_pass:
+            self.replies_to_pass -= 1
+            return False
+        self.replies_to_lose -= 1
+        return True
 
     async def _hold_up(self) -> None:
         await self._flowing.wait()
@@ -181,3 +204,19 @@ def proxying(upstream: Upstream) -> Iterator[Proxy]:
         yield proxy
     finally:
         proxy.stop()
+
+
+@contextmanager
+def proxying_url(url: str) -> Iterator[tuple[Proxy, str]]:
+    """Yield a proxy before the server of a URL, and the URL through it.
+
+    It keeps the user and what follows the host; for a Unix socket it is one of Redis.
+    """
+    server = urlsplit(url)
+    if server.hostname is None:
+        with proxying(Path(unquote(server.path))) as proxy:
+            yield proxy, f"redis://127.0.0.1:{proxy.port}/0"
+        return
+    user, _, _ = server.netloc.rpartition("@")
+    with proxying((server.hostname, server.port or 0)) as proxy:
+        yield proxy, server._replace(netloc=f"{user}@127.0.0.1:{proxy.port}").geturl()

@@ -4,6 +4,9 @@ Dramatiq does the first by chance, at one command in a thousand; here a tick doe
 messages of a dead worker run again within the time-out and an interval. The second concerns what
 `worker.retries` could not put anywhere else. All that a message causes is idempotent, so one that
 runs twice does no harm. RabbitMQ does the first by itself as soon as a connection is dead.
+
+Messages that a process of an older release kept as dead, not knowing their actor, go back as soon
+as a process knows it. Until the last of the old ones is gone that may happen again and again.
 """
 
 from __future__ import annotations
@@ -13,9 +16,13 @@ from collections.abc import Iterable
 from dramatiq import Broker
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.common import dq_name
+from sqlalchemy import Engine
 
+from models.statements.messages import drop_dead_messages, read_dead_by_error
+from worker.backfilling import put_back_on
 from worker.broker import open_redis_broker
 from worker.rabbitmq import TellingBroker
+from worker.retries import UnknownActor
 
 _REQUEUE_REJECTED = """
 -- KEYS: <queue>, <queue>.msgs, <queue>.XQ, <queue>.XQ.msgs, as in Dramatiq's dispatch.lua
@@ -31,6 +38,8 @@ end
 return #ids
 """
 REJECTED_PER_RUN_MAX = 1_000
+REPLAYED_PER_RUN_MAX = 100
+"""Their bodies are in memory."""
 
 
 def recover_messages(broker: Broker, url: str) -> int:
@@ -54,6 +63,20 @@ def recover_messages(broker: Broker, url: str) -> int:
         # It is no worker, and its silence from now on must not be taken for a death.
         maintainer.client.zrem(f"{maintainer.namespace}:__heartbeats__", maintainer.broker_id)
         maintainer.client.close()
+
+
+def replay_unknown(engine: Engine, broker: Broker) -> int:
+    """Put back what was kept for want of an actor that this process has; return how many.
+
+    Raises what SQLAlchemy and the broker's client raise.
+    """
+    put_back, error = put_back_on(broker), f"{UnknownActor.__name__}: "
+    with engine.begin() as connection:
+        found = read_dead_by_error(connection, broker.actors, error, REPLAYED_PER_RUN_MAX)
+        for one in found:
+            put_back(one.body)
+        drop_dead_messages(connection, [one.message_id for one in found])
+    return len(found)
 
 
 def _requeue_rejected(broker: RedisBroker, queues: Iterable[str]) -> int:

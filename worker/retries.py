@@ -60,7 +60,8 @@ class RetryOrKeep(Middleware):
     def set_aside(self, queue: str, body: bytes, error: MalformedMessage) -> None:
         """Keep what is no message of ours, as it came. Raises what SQLAlchemy raises.
 
-        One for an actor that is unknown here can be put back once processes have it.
+        One for an actor that is unknown here is put back by a process that has it
+        (`worker.recovery`).
         """
         # Named by its content: whatever it says of itself may be said of another one, too.
         message_id = blake2b(body, digest_size=16).hexdigest()

@@ -35,7 +35,7 @@ from worker.mailing.mailer import Mailer
 from worker.metrics import EMAILS, PROJECTION_SECONDS
 from worker.projecting import Projector
 from worker.queues import is_crowded, read_applied_until
-from worker.recovery import recover_messages
+from worker.recovery import recover_messages, replay_unknown
 from worker.zones import tzdata_version
 
 log = structlog.get_logger(__name__)
@@ -80,7 +80,10 @@ def build_sweeps(
         "sweep-streaks": streaks,
         "sweep-leaderboards": _leaderboards(engine, rulebooks, rankings, broker),
         "project-rankings": lambda _: {"batches": projector.project()},
-        "recover-messages": lambda _: {"rejected": recover_messages(broker, broker_url)},
+        "recover-messages": lambda _: {
+            "rejected": recover_messages(broker, broker_url),
+            "unknown": replay_unknown(engine, broker),
+        },
         "recompute-users": _recompute(engine, rulebooks, projector),
         "load-warehouse": _waiting(_alone(_LoadSweep(engine, warehouse, broker))),
         "snapshot-ranks": _waiting(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from models.statements.rows import one_of
@@ -64,17 +65,17 @@ def read_dead_messages(
     connection: Connection, actors: Collection[str], after: str, limit: int
 ) -> list[DeadMessage]:
     """Return kept messages in order of their ids, those that follow another."""
-    rows = connection.execute(_NEXT.where(*_of(actors)), {"after": after, "limit": limit})
-    return [
-        DeadMessage(
-            message_id=row.message_id,
-            queue=row.queue,
-            actor=row.actor,
-            body=row.body,
-            error=row.error,
-        )
-        for row in rows
-    ]
+    query = _NEXT.where(*_of(actors))
+    return _messages(connection.execute(query, {"after": after, "limit": limit}))
+
+
+def read_dead_by_error(
+    connection: Connection, actors: Collection[str], error: str, limit: int
+) -> list[DeadMessage]:
+    """Return kept messages of some actors whose error begins with a text, in order of their ids."""
+    of_error = dead_messages.c.error.startswith(error, autoescape=True)
+    query = _NEXT.where(dead_messages.c.actor.in_(sorted(actors)), of_error)
+    return _messages(connection.execute(query, {"after": "", "limit": limit}))
 
 
 def drop_dead_messages(connection: Connection, message_ids: Iterable[str]) -> None:
@@ -86,3 +87,16 @@ def _of(actors: Collection[str]) -> list[ColumnElement[bool]]:
     if actors:
         return [dead_messages.c.actor.in_(sorted(actors))]
     return [dead_messages.c.actor != NO_ACTOR]
+
+
+def _messages(rows: Iterable[Row[Any]]) -> list[DeadMessage]:
+    return [
+        DeadMessage(
+            message_id=row.message_id,
+            queue=row.queue,
+            actor=row.actor,
+            body=row.body,
+            error=row.error,
+        )
+        for row in rows
+    ]

@@ -11,6 +11,7 @@ import pytest
 from dramatiq import Broker, Message
 
 from models import tables
+from models.statements.messages import DeadMessage, add_dead_message
 from streakline import Client
 from streakline.contract import EVENTS_QUEUE, IDENTIFY_USERS_ACTOR
 from streakline.messages import users_message
@@ -134,15 +135,32 @@ def test_a_message_for_an_actor_of_a_newer_release_is_kept_until_there_is_one(
     runtime.broker.enqueue(newer)
     with working(runtime.broker):
         wait_until(lambda: is_settled(runtime.broker))
-    [dead] = read_table(runtime.engine, tables.dead_messages)
-    assert (dead["queue"], dead["actor"]) == (EVENTS_QUEUE, "newer")
+    [unknown] = read_table(runtime.engine, tables.dead_messages)
+    assert (unknown["queue"], unknown["actor"]) == (EVENTS_QUEUE, "newer")
+    failed = DeadMessage(
+        message_id="failed",
+        queue=EVENTS_QUEUE,
+        actor="newer",
+        body=newer.copy(args=(2,)).encode(),
+        error="RuntimeError: no luck",
+    )
+    with runtime.engine.begin() as connection:
+        add_dead_message(connection, failed)
+    assert recover(runtime) == 0, "nobody knows the actor"
 
     taken: list[int] = []
     dramatiq.actor(broker=runtime.broker, queue_name=EVENTS_QUEUE, actor_name="newer")(taken.append)
-    run(runtime.backfills.context, "replay-dead", {"actors": ["newer"]})
+    assert [recover(runtime), recover(runtime)] == [1, 0]
     with working(runtime.broker):
-        wait_until(lambda: taken == [1])
-    assert read_table(runtime.engine, tables.dead_messages) == []
+        wait_until(lambda: is_settled(runtime.broker))
+    assert taken == [1]
+    [left] = read_table(runtime.engine, tables.dead_messages)
+    assert left["message_id"] == "failed"
+
+
+def recover(runtime: Runtime) -> int:
+    """Return how many messages the tick puts back that were kept for want of an actor."""
+    return runtime.sweeps["recover-messages"](datetime.now(UTC))["unknown"]
 
 
 def test_a_dead_message_is_listed_and_replayed(runtime: Runtime) -> None:

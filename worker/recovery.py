@@ -18,7 +18,7 @@ from dramatiq.brokers.redis import RedisBroker
 from dramatiq.common import dq_name
 from sqlalchemy import Engine
 
-from models.statements.messages import drop_dead_messages, read_dead_by_error
+from models.statements.messages import drop_dead_messages, read_dead_messages
 from worker.backfilling import put_back_on
 from worker.broker import open_redis_broker
 from worker.rabbitmq import TellingBroker
@@ -72,7 +72,7 @@ def replay_unknown(engine: Engine, broker: Broker) -> int:
     """
     put_back, error = put_back_on(broker), f"{UnknownActor.__name__}: "
     with engine.begin() as connection:
-        found = read_dead_by_error(connection, broker.actors, error, REPLAYED_PER_RUN_MAX)
+        found = read_dead_messages(connection, broker.actors, "", REPLAYED_PER_RUN_MAX, error=error)
         for one in found:
             put_back(one.body)
         drop_dead_messages(connection, [one.message_id for one in found])

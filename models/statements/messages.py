@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, select
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from models.statements.rows import one_of
@@ -62,20 +61,25 @@ def count_dead_of(connection: Connection, actors: Collection[str]) -> int:
 
 
 def read_dead_messages(
-    connection: Connection, actors: Collection[str], after: str, limit: int
+    connection: Connection, actors: Collection[str], after: str, limit: int, *, error: str = ""
 ) -> list[DeadMessage]:
-    """Return kept messages in order of their ids, those that follow another."""
-    query = _NEXT.where(*_of(actors))
-    return _messages(connection.execute(query, {"after": after, "limit": limit}))
+    """Return kept messages in order of their ids, those that follow another.
 
-
-def read_dead_by_error(
-    connection: Connection, actors: Collection[str], error: str, limit: int
-) -> list[DeadMessage]:
-    """Return kept messages of some actors whose error begins with a text, in order of their ids."""
-    of_error = dead_messages.c.error.startswith(error, autoescape=True)
-    query = _NEXT.where(dead_messages.c.actor.in_(sorted(actors)), of_error)
-    return _messages(connection.execute(query, {"after": "", "limit": limit}))
+    Of some actors, or of all where none is named; those whose `error` begins with a text.
+    """
+    begins = dead_messages.c.error.startswith(error, autoescape=True)
+    query = _NEXT.where(*_of(actors), begins)
+    rows = connection.execute(query, {"after": after, "limit": limit})
+    return [
+        DeadMessage(
+            message_id=row.message_id,
+            queue=row.queue,
+            actor=row.actor,
+            body=row.body,
+            error=row.error,
+        )
+        for row in rows
+    ]
 
 
 def drop_dead_messages(connection: Connection, message_ids: Iterable[str]) -> None:
@@ -87,16 +91,3 @@ def _of(actors: Collection[str]) -> list[ColumnElement[bool]]:
     if actors:
         return [dead_messages.c.actor.in_(sorted(actors))]
     return [dead_messages.c.actor != NO_ACTOR]
-
-
-def _messages(rows: Iterable[Row[Any]]) -> list[DeadMessage]:
-    return [
-        DeadMessage(
-            message_id=row.message_id,
-            queue=row.queue,
-            actor=row.actor,
-            body=row.body,
-            error=row.error,
-        )
-        for row in rows
-    ]

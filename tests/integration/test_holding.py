@@ -99,6 +99,12 @@ class Act:
             self.done.append(number)
 
 
+def send_in_an_outage(actor: dramatiq.Actor[[int], None], postgres: Postgres) -> None:
+    postgres.cut()
+    for number in SENT:
+        actor.send(number)
+
+
 @pytest.mark.parametrize("threads", [1, 4])
 def test_what_waits_is_tried_once_and_in_order(
     threads: int, opening: Opening, postgres: Postgres
@@ -109,9 +115,7 @@ def test_what_waits_is_tried_once_and_in_order(
         with working(broker, threads):
             actor.send(0)
             wait_until(lambda: act.done == [0])
-            postgres.cut()
-            for number in SENT:
-                actor.send(number)
+            send_in_an_outage(actor, postgres)
             wait_until(lambda: postgres.asked >= ASKED)
             assert act.done == [0]
             postgres.heal()
@@ -130,9 +134,7 @@ def test_a_worker_that_stops_meanwhile_keeps_nothing(opening: Opening, postgres:
     with opening() as broker:
         actor = act.declare(broker)
         with working(broker, threads=2):
-            postgres.cut()
-            for number in SENT:
-                actor.send(number)
+            send_in_an_outage(actor, postgres)
             wait_until(lambda: postgres.asked >= ASKED)
         assert act.done == []
     postgres.heal()
@@ -153,9 +155,7 @@ def test_in_a_long_outage_messages_are_put_back_and_held_again(
     with opening() as broker:
         actor = act.declare(broker)
         with working(broker, threads=4):
-            postgres.cut()
-            for number in SENT:
-                actor.send(number)
+            send_in_an_outage(actor, postgres)
             wait_until(lambda: len(act.tried) == len(SENT) and min(act.tried.values()) >= 3)
             postgres.heal()
             wait_until(lambda: len(act.done) == len(SENT) and is_settled(broker))

@@ -11,6 +11,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from threading import Lock
 from time import monotonic
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -47,6 +48,8 @@ LIMITS = {"socket_timeout": "2", "stack_timeout": "4", "blocked_connection_timeo
 """Seconds: to connect, to connect in full, and to wait while RabbitMQ has run out of room."""
 ANSWER_SECONDS_MAX = 10.0
 """Longer than it is waited where there is no room."""
+DECLARED_SECONDS_MAX = 1.0
+"""How long a thread waits while another declares a queue: some ms where RabbitMQ answers at all."""
 QUORUM = {"x-queue-type": "quorum"}
 """A queue that a majority of RabbitMQ's nodes hold, on disk, before a publication is confirmed."""
 KEPT_WHEN_REJECTED = {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
@@ -94,6 +97,7 @@ class QuorumBroker(RabbitmqBroker):
             confirm_delivery=True,
             middleware=list(middleware),
         )
+        self._declaring = Lock()
 
     @property
     def connection(self) -> BlockingConnection:
@@ -127,6 +131,22 @@ class QuorumBroker(RabbitmqBroker):
         if (channel := getattr(self.state, "channel", None)) is not None:
             self.channels.add(channel)
         RabbitmqBroker.channel.fdel(self)  # type: ignore[attr-defined]
+
+    def _ensure_queue(self, canonical_queue_name: str) -> None:
+        """Declare a queue that is new to this process, one thread after the other.
+
+        Who declares a quorum queue while another still makes it is answered before it runs:
+        RabbitMQ 3.10 then refuses what is published there, and closes a connection that asks for
+        messages (541, `noproc`).
+        """
+        if canonical_queue_name not in self.queues_pending:
+            return
+        is_alone = self._declaring.acquire(timeout=DECLARED_SECONDS_MAX)
+        try:
+            super()._ensure_queue(canonical_queue_name)  # type: ignore[no-untyped-call] # it has no types
+        finally:
+            if is_alone:
+                self._declaring.release()
 
     def _build_queue_arguments(self, queue_name: str) -> dict[str, Any]:
         arguments: dict[str, Any] = super()._build_queue_arguments(queue_name)  # type: ignore[no-untyped-call] # it has no types

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from threading import Barrier
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,7 +21,7 @@ from streakline import BrokerUnavailable, Client
 from streakline.contract import EVENTS_QUEUE, IDENTIFY_USERS_ACTOR
 from streakline.redis_connection import open_redis
 from tests.brokers import opened_broker, peek, working
-from tests.servers import control_rabbitmq, free_port
+from tests.servers import control_rabbitmq, delete_queues, free_port
 from tests.waiting import wait_until
 from worker import recovery
 from worker.broker import open_broker
@@ -72,6 +74,28 @@ def test_rejected_messages_come_back_whole_and_in_parts(
     assert set(peek(broker, xq_name(QUEUE))) == sent
     assert [recover_messages(broker, rabbitmq_url) for _ in range(4)] == [2, 2, 1, 0]
     assert set(peek(broker, QUEUE)) == sent
+
+
+def test_threads_that_need_a_new_queue_at_once_find_one_that_runs(
+    broker: TellingBroker, rabbitmq_url: str
+) -> None:
+    """RabbitMQ answers the second who declares it before it runs, and then closes his connection.
+
+    Without taking turns each of five runs of this test failed.
+    """
+    threads = 3
+    at_once = Barrier(threads)
+
+    def look(_: int) -> list[bytes]:
+        at_once.wait()
+        broker.declare_queue(QUEUE, ensure=True)
+        return peek(broker, xq_name(QUEUE))
+
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(40):
+            delete_queues(rabbitmq_url)
+            broker.queues_pending.add(QUEUE)
+            assert list(pool.map(look, range(threads))) == [[]] * threads
 
 
 def test_all_queues_are_quorum_queues_and_keep_what_they_hold_for_good(

@@ -32,28 +32,35 @@ local REACHED = ">I5"
 local USERS_PER_CALL = 1000 -- Lua's stack holds the arguments of a call: 8000 at most
 
 local function put(packed, first, last)
-    local users, scored, placed = {}, {}, {}
+    local users, count = {}, 0
     for i = first, last, 3 do
-        table.insert(users, packed[i])
+        count = count + 1
+        users[count] = packed[i]
     end
     local before = redis.call("hmget", members, unpack(users))
-    local gone, unknown = {}, {}
-    for at, user in ipairs(users) do
+    local scored, placed, gone, unknown = {}, {}, {}, {}
+    local scored_count, placed_count = 0, 0
+    local pack = struct.pack
+    for at = 1, count do
+        local user, was = users[at], before[at]
         local score = packed[first + 3 * at - 2]
-        local reached = struct.pack(REACHED, packed[first + 3 * at - 1])
-        if before[at] and (score == "" or before[at] ~= reached) then
-            table.insert(gone, before[at] .. user)
-        end
         if score == "" then
-            if before[at] then
-                table.insert(unknown, user)
+            if was then
+                gone[#gone + 1] = was .. user
+                unknown[#unknown + 1] = user
             end
         else
-            table.insert(scored, score)
-            table.insert(scored, reached .. user)
-            if before[at] ~= reached then
-                table.insert(placed, user)
-                table.insert(placed, reached)
+            local reached = pack(REACHED, packed[first + 3 * at - 1])
+            scored[scored_count + 1] = score
+            scored[scored_count + 2] = reached .. user
+            scored_count = scored_count + 2
+            if was ~= reached then
+                placed[placed_count + 1] = user
+                placed[placed_count + 2] = reached
+                placed_count = placed_count + 2
+                if was then
+                    gone[#gone + 1] = was .. user
+                end
             end
         end
     end

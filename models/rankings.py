@@ -43,7 +43,8 @@ REACHED_BYTES = 5
 """Seconds since year 1 reach 2**38 in the year 9999."""
 
 _YEAR_ONE = datetime(1, 1, 1, tzinfo=UTC)
-_ONE_SECOND = timedelta(seconds=1)
+_DAY_SECONDS = 86_400
+_UNITS_MAX = int(VALUE_MAX.scaleb(VALUE_PLACES_MAX))
 _SCRIPT = Path(__file__).with_suffix(".lua").read_text()
 _SCRIPT_NAME = sha1(_SCRIPT.encode()).hexdigest()
 """As Redis names a script: by its digest."""
@@ -256,15 +257,17 @@ def _pack(board: Board, scores: Scores) -> bytes:
         if score is None:
             packed += (user_id, "", 0)
         else:
-            reached_seconds = (score.reached_at - _YEAR_ONE) // _ONE_SECOND
+            since = score.reached_at - _YEAR_ONE
+            reached_seconds = since.days * _DAY_SECONDS + since.seconds
             packed += (user_id, sign * _units(score.score), reached_seconds)
     return msgspec.msgpack.encode(packed)
 
 
 def _units(score: Decimal) -> int:
-    if not -VALUE_MAX <= score <= VALUE_MAX:
+    units = int(score.scaleb(VALUE_PLACES_MAX))
+    if not -_UNITS_MAX <= units <= _UNITS_MAX:
         raise ValueError(f"score {score} is beyond {VALUE_MAX}, the largest that ranks exactly")
-    return int(score.scaleb(VALUE_PLACES_MAX))
+    return units
 
 
 def _compared(board: Board, found: Sequence[Any]) -> Compared:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from models.rules.calendar import zone_at
 from models.rules.facts import Position
-from models.rules.timelines import Timelines
+from models.rules.timelines import Timelines, ToldAttributes
 
 ZERO = Decimal(0)
 
@@ -79,7 +79,15 @@ class StreakState:
 
 
 @dataclass(slots=True, kw_only=True)
-class PointsState:
+class ScoredPoints:
+    """The part of a user's points that boards look at."""
+
+    balance: Decimal = ZERO
+    reached_at: datetime | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class PointsState(ScoredPoints):
     """A points system of a user.
 
     `counted` is the sum of each metric trigger, by its id. `stacks` holds, for triggers whose sum
@@ -89,8 +97,6 @@ class PointsState:
     how often each level was reached from below.
     """
 
-    balance: Decimal = ZERO
-    reached_at: datetime | None = None
     counted: dict[str, Decimal] = field(default_factory=dict)
     stacks: dict[str, list[tuple[Decimal, int]]] = field(default_factory=dict)
     paid: dict[str, dict[date, Decimal]] = field(default_factory=dict)
@@ -111,10 +117,10 @@ class RunScore(NamedTuple):
 class ScoredState:
     """The part of a user's state that boards look at: a third of it, for who looks at everyone."""
 
-    told: Timelines = field(default_factory=Timelines)
+    told: ToldAttributes = field(default_factory=ToldAttributes)
     suspended: bool = False
     totals: dict[str, Total] = field(default_factory=dict)
-    points: dict[str, PointsState] = field(default_factory=dict)
+    points: Mapping[str, ScoredPoints] = field(default_factory=dict)
     runs: dict[str, dict[str, RunScore]] = field(default_factory=dict)
 
 
@@ -130,6 +136,8 @@ class UserState(ScoredState):
     instant `decided_at`. `due_at` is when time alone will next change anything.
     """
 
+    told: Timelines = field(default_factory=Timelines)
+    points: dict[str, PointsState] = field(default_factory=dict)
     as_of: Position | None = None
     signed_up_at: datetime | None = None
     signed_up_on: date | None = None

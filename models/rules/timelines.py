@@ -53,7 +53,18 @@ Attributes = dict[str, list[AttributeChange]]
 
 
 @dataclass(slots=True, kw_only=True)
-class Timelines:
+class ToldAttributes:
+    """A user's attributes; each list ascends, and no two neighbours are the same."""
+
+    attributes: Attributes = field(default_factory=dict)
+
+    def now(self) -> dict[str, str]:
+        """Return the attributes that were told last."""
+        return {name: changes[-1].value for name, changes in self.attributes.items() if changes}
+
+
+@dataclass(slots=True, kw_only=True)
+class Timelines(ToldAttributes):
     """A user's zones and attributes; each list ascends, and no two neighbours are the same.
 
     `pauses` are those that may still hold a period, `voided` the resets that were taken back, with
@@ -61,7 +72,6 @@ class Timelines:
     """
 
     zones: list[ZoneChange] = field(default_factory=list)
-    attributes: Attributes = field(default_factory=dict)
     pauses: list[Pause] = field(default_factory=list)
     voided: dict[str, datetime] = field(default_factory=dict)
 
@@ -98,10 +108,6 @@ class Timelines:
             if value is not None:
                 found[name] = value
         return found
-
-    def now(self) -> dict[str, str]:
-        """Return the attributes that were told last."""
-        return {name: changes[-1].value for name, changes in self.attributes.items() if changes}
 
     def next_change(self, after: datetime) -> datetime | None:
         """Return when a zone or an attribute next changes."""

@@ -10,8 +10,8 @@ Where Redis loses the build, on the way or at the end, it is begun again under a
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Collection, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import Any, NamedTuple
@@ -25,7 +25,6 @@ from models.rules.boards import BoardRule, score_of
 from models.rules.rankings import ALL, Board, Score
 from models.rules.rulebook import Rules
 from models.rules.runs import RunPeriod
-from models.rules.state import ScoredState
 from models.statements import backfills as backfill_statements
 from models.statements import boards as statements
 from models.statements import users as user_statements
@@ -39,7 +38,11 @@ WRITES_WAITING = 2
 between two, until the interpreter lets the writing thread go on."""
 NOTHING_TOLD: Mapping[str, str] = {}
 
+NO_RUNS: Mapping[statements.RunName, Score] = {}
+
 BoardScores = dict[Board, dict[str, Score]]
+_ScoresByBoard = defaultdict[tuple[str, str], dict[str, Score]]
+"""Scores of one leaderboard, by run and segment, and then by user."""
 
 
 class RebuildRankings:
@@ -154,41 +157,34 @@ def _scores(
     in_runs: Mapping[str, Mapping[statements.RunName, Score]],
 ) -> BoardScores:
     """Return what users have on the boards that are kept up."""
-    # Who is to be folded anew first touches all boards then.
-    current = {
-        user_id: user_statements.decode_scored(state)
-        for user_id, state in users.items()
-        if state is not None
-    }
     is_any_segmented = any(rule.segment_by or rule.where_user for rule in wanted)
-    told = {user_id: state.told.now() for user_id, state in current.items() if is_any_segmented}
-    scores: BoardScores = {}
-    for rule in wanted:
-        of_rule: dict[tuple[str, str], dict[str, Score]] = {}
-        for user_id, run, score in _scores_of(rule, current, in_runs):
-            attributes = told.get(user_id, NOTHING_TOLD)
-            for segment in rule.segments(attributes, current[user_id].suspended):
-                of_rule.setdefault((run, segment), {})[user_id] = score
-        scores |= {rule.board(run, segment): found for (run, segment), found in of_rule.items()}
-    return scores
-
-
-def _scores_of(
-    rule: BoardRule,
-    states: Mapping[str, ScoredState],
-    in_runs: Mapping[str, Mapping[statements.RunName, Score]],
-) -> Iterator[tuple[str, str, Score]]:
-    """Yield what users have on a leaderboard: (user_id, run, score)."""
-    if rule.runs.period is RunPeriod.ALL:
-        for user_id, state in states.items():
-            of_all_time = score_of(rule, state, ALL)
-            if of_all_time is not None:
-                yield user_id, ALL, of_all_time
-        return
-    for user_id in states.keys() & in_runs.keys():
-        for (name, since, run), score in in_runs[user_id].items():
-            if (name, since) == (rule.name, rule.since):
-                yield user_id, run, score
+    found = [(rule, _ScoresByBoard(dict)) for rule in wanted]
+    of_all_time = [one for one in found if one[0].runs.period is RunPeriod.ALL]
+    of_runs = {
+        (rule.name, rule.since): (rule, of_rule)
+        for rule, of_rule in found
+        if rule.runs.period is not RunPeriod.ALL
+    }
+    for user_id, stored in users.items():
+        if stored is None:
+            continue  # who is to be folded anew first touches all boards then
+        state = user_statements.decode_scored(stored)
+        told = state.told.now() if is_any_segmented else NOTHING_TOLD
+        for rule, of_rule in of_all_time:
+            of_user = score_of(rule, state, ALL)
+            if of_user is not None:
+                for segment in rule.segments(told, state.suspended):
+                    of_rule[ALL, segment][user_id] = of_user
+        for (name, since, run), in_run in in_runs.get(user_id, NO_RUNS).items():
+            if (name, since) in of_runs:
+                rule, of_rule = of_runs[name, since]
+                for segment in rule.segments(told, state.suspended):
+                    of_rule[run, segment][user_id] = in_run
+    return {
+        rule.board(run, segment): scores
+        for rule, of_rule in found
+        for (run, segment), scores in of_rule.items()
+    }
 
 
 def _begin_again(work: Work, build: str) -> Chunk:

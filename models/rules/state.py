@@ -118,10 +118,10 @@ class ScoredState:
     """The part of a user's state that boards look at: a third of it, for who looks at everyone."""
 
     told: ToldAttributes = field(default_factory=ToldAttributes)
-    suspended: bool = False
     totals: dict[str, Total] = field(default_factory=dict)
     points: Mapping[str, ScoredPoints] = field(default_factory=dict)
     runs: dict[str, dict[str, RunScore]] = field(default_factory=dict)
+    suspended: bool = False
 
 
 @dataclass(slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Connection,
     and_,
     bindparam,
+    case,
     exists,
     func,
     select,
@@ -28,6 +29,14 @@ from models.tables import ID, INSTANT, achievements, user_fields, users
 
 STREAMED_ROWS = 1000
 """Rows that are in memory at a time where everyone is looked at."""
+
+_AFTER_SCORED = ',"suspended":false,"as_of":'
+"""What follows the part of a state that boards look at, as `UserState` is written.
+
+Nothing that was told can look like it: in a string the quotes are escaped, and what names lead to
+is no boolean. A state without it, of a suspended user or as an older release wrote it, is read
+whole.
+"""
 
 _COLUMNS = ("user_id", "first_seen_at", "stamp", "state")
 _ADD_USERS = insert_given(users, *_COLUMNS).on_conflict_do_nothing()
@@ -56,8 +65,18 @@ _LOCK_MAIL_USERS = (
     .limit(bindparam("limit"))
     .with_for_update(of=users, skip_locked=True)
 )
-_SCORED = select(users.c.user_id, users.c.stamp, users.c.state)
-_EVERYONE = _SCORED.execution_options(yield_per=STREAMED_ROWS)
+# Cut off here, because the rest costs a reader of everyone more than the part itself.
+_SCORED = case(
+    (
+        func.strpos(users.c.state, _AFTER_SCORED) > 0,
+        func.split_part(users.c.state, _AFTER_SCORED, 1).concat("}"),
+    ),
+    else_=users.c.state,
+)
+_IS_FRESH = users.c.stamp == bindparam("stamp")
+_EVERYONE = (
+    select(users.c.user_id, _SCORED).where(_IS_FRESH).execution_options(yield_per=STREAMED_ROWS)
+)
 _NEXT_IDS = (
     select(users.c.user_id)
     .where(users.c.user_id > bindparam("after"))
@@ -65,7 +84,8 @@ _NEXT_IDS = (
     .limit(bindparam("limit"))
 )
 _NEXT_SCORED = (
-    _SCORED.where(users.c.user_id > bindparam("after"))
+    select(users.c.user_id, case((_IS_FRESH, _SCORED)))
+    .where(users.c.user_id > bindparam("after"))
     .order_by(users.c.user_id)
     .limit(bindparam("limit"))
 )
@@ -229,9 +249,8 @@ def read_users(connection: Connection, user_ids: Iterable[str], stamp: str) -> U
 
 def stream_scored(connection: Connection, stamp: str) -> Iterator[tuple[str, ScoredState]]:
     """Yield everyone's state, in no order, but those that are to be folded anew first."""
-    for row in connection.execute(_EVERYONE):
-        if row.stamp == stamp:
-            yield row.user_id, _SCORED_DECODER.decode(row.state)
+    for user_id, state in connection.execute(_EVERYONE, {"stamp": stamp}):
+        yield user_id, decode_scored(state)
 
 
 def read_next_ids(connection: Connection, after: str, limit: int) -> list[str]:
@@ -245,14 +264,14 @@ def read_next_scored(
 ) -> dict[str, str | None]:
     """Return users in order of their ids, those after another; None who is to be folded anew.
 
-    States are as they are stored: `decode_scored` reads one.
+    Of states it is the part that `decode_scored` reads.
     """
-    rows = connection.execute(_NEXT_SCORED, {"after": after, "limit": limit}).all()
-    return {user_id: state if of_user == stamp else None for user_id, of_user, state in rows}
+    rows = connection.execute(_NEXT_SCORED, {"after": after, "limit": limit, "stamp": stamp})
+    return dict(rows.all())
 
 
 def decode_scored(state: str) -> ScoredState:
-    """Return the part of a state that boards look at."""
+    """Return the part of a state that boards look at, read with the rest or without."""
     return _SCORED_DECODER.decode(state)
 
 

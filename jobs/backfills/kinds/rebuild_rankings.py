@@ -37,7 +37,6 @@ WRITES_WAITING = 2
 """So many pieces wait to be written while the next is decoded: with one Redis would often be idle
 between two, until the interpreter lets the writing thread go on."""
 NOTHING_TOLD: Mapping[str, str] = {}
-
 NO_RUNS: Mapping[statements.RunName, Score] = {}
 
 BoardScores = dict[Board, dict[str, Score]]

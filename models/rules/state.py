@@ -115,7 +115,11 @@ class RunScore(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class ScoredState:
-    """The part of a user's state that boards look at: a third of it, for who looks at everyone."""
+    """The part of a user's state that boards look at: a third of it, for who looks at everyone.
+
+    It stands first in a state that is written, and `models.statements.users` finds where it ends by
+    its last field and the one that follows: moved, states are read whole.
+    """
 
     told: ToldAttributes = field(default_factory=ToldAttributes)
     totals: dict[str, Total] = field(default_factory=dict)

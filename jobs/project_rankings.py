@@ -94,12 +94,10 @@ def _read_all_time(
     connection: Connection, rules: Rules, user_ids: Iterable[str]
 ) -> Iterator[tuple[Board, str, Score | None]]:
     """Yield what users have on the boards of all time, which follows from their states."""
-    users = user_statements.read_users(connection, user_ids, rules.stamp)
-    for user_id, state in users.states.items():
-        if user_id in users.stale:
-            continue
+    for user_id, state in user_statements.read_scored(connection, user_ids, rules.stamp):
+        attributes = state.told.now()
         for rule in rules.latest.boards:
             if rule.runs.period is RunPeriod.ALL:
                 score = score_of(rule, state, ALL)
-                for segment in rule.segments(state.told.now(), state.suspended):
+                for segment in rule.segments(attributes, state.suspended):
                     yield rule.board(ALL, segment), user_id, score

@@ -30,7 +30,6 @@ def read_board(
         return
     scores = board_statements.read_scores(connection, (rule.name, rule.since, board.run))
     while some := dict(islice(scores, USERS_AT_ONCE)):
-        users = user_statements.read_users(connection, some, rules.stamp)
-        for user_id, state in users.states.items():
+        for user_id, state in user_statements.read_scored(connection, some, rules.stamp):
             if board.segment in rule.segments(state.told.now(), state.suspended):
                 yield user_id, some[user_id]

@@ -35,7 +35,8 @@ IDLE_MILLISECONDS_MAX = 100
 STOP_MILLISECONDS_MAX = 20_000
 """Below the grace of the supervisor and of common platforms (30 s)."""
 HEARTBEAT_SECONDS = 5.0
-GARBAGE_OBJECTS = 100_000
+GARBAGE_OBJECTS = 500_000
+"""More than the largest batch has at a time: 2,000 users of a whole app's rules, some 200,000."""
 MALLOC_ARENA_MAX = -8
 """`M_ARENA_MAX` of glibc's malloc.h."""
 MALLOC_ARENAS = 2

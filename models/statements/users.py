@@ -77,6 +77,7 @@ _IS_FRESH = users.c.stamp == bindparam("stamp")
 _EVERYONE = (
     select(users.c.user_id, _SCORED).where(_IS_FRESH).execution_options(yield_per=STREAMED_ROWS)
 )
+_SCORED_OF = select(users.c.user_id, _SCORED).where(_IS_FRESH, one_of(users.c.user_id, "user_ids"))
 _NEXT_IDS = (
     select(users.c.user_id)
     .where(users.c.user_id > bindparam("after"))
@@ -245,6 +246,15 @@ def put_mail_at(connection: Connection, instants: Mapping[str, datetime | None])
 def read_users(connection: Connection, user_ids: Iterable[str], stamp: str) -> Users:
     """Return those of the users that there are."""
     return _users(connection.execute(_STATES, {"user_ids": list(user_ids)}).all(), stamp)
+
+
+def read_scored(
+    connection: Connection, user_ids: Iterable[str], stamp: str
+) -> Iterator[tuple[str, ScoredState]]:
+    """Yield the states of some users, in no order, but those that are to be folded anew first."""
+    asked = {"user_ids": list(user_ids), "stamp": stamp}
+    for user_id, state in connection.execute(_SCORED_OF, asked):
+        yield user_id, decode_scored(state)
 
 
 def stream_scored(connection: Connection, stamp: str) -> Iterator[tuple[str, ScoredState]]:

@@ -117,7 +117,8 @@ def _fill(engine: Engine, users: int) -> None:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("set statement_timeout = 0"))
         for table in COPIED:
-            columns = ", ".join(one.name for one in table.columns if one.name != "user_id")
+            copied = [one for one in table.columns if one.name != "user_id" and not one.identity]
+            columns = ", ".join(one.name for one in copied)
             connection.execute(
                 text(
                     f"insert into {table.name} (user_id, {columns})"

@@ -13,7 +13,12 @@ from sqlalchemy import Engine, update
 from jobs.change_users import Order, suspend_users
 from models.rulebooks import Rulebooks
 from models.rules.state import ScoredState
-from models.statements.users import decode_scored, read_next_scored, stream_scored
+from models.statements.users import (
+    decode_scored,
+    read_next_scored,
+    read_scored,
+    stream_scored,
+)
 from models.tables import users
 from tests.applying import (
     NOW,
@@ -99,15 +104,23 @@ def test_a_state_is_cut_where_the_part_of_boards_ends_and_nowhere_else(engine: E
     expected = {user_id: scored(state) for user_id, state in read_states(engine).items()}
     assert {one["suspended"] for one in expected.values()} == {True, False}
     assert {one: scored(decode_scored(text)) for one, text in texts.items() if text} == expected
+    stamp = read_rules(engine).stamp
     with engine.connect() as connection:
-        streamed = dict(stream_scored(connection, read_rules(engine).stamp))
+        streamed = dict(stream_scored(connection, stamp))
+        some = dict(read_scored(connection, ["banned", "nobody", "older"], stamp))
     assert {one: scored(state) for one, state in streamed.items()} == expected
+    assert {one: scored(state) for one, state in some.items()} == {
+        one: expected[one] for one in ("banned", "older")
+    }
 
 
 def test_who_is_to_be_folded_anew_is_read_as_none_and_not_streamed(engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(update(users).values(stamp="another").where(users.c.user_id == "older"))
     assert read_texts(engine)["older"] is None
+    stamp = read_rules(engine).stamp
     with engine.connect() as connection:
-        streamed = dict(stream_scored(connection, read_rules(engine).stamp))
+        streamed = dict(stream_scored(connection, stamp))
+        some = dict(read_scored(connection, ["banned", "older"], stamp))
     assert streamed.keys() == {"awkward", "banned"}
+    assert some.keys() == {"banned"}

@@ -28,6 +28,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         servers.remove_abandoned_homes()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that take minutes: one that is begun last runs while others wait."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(scope="session")
 def home() -> Iterator[Path]:
     """The home of this session's embedded servers."""

@@ -1,9 +1,8 @@
-"""Two short runs with fixed seeds; many long ones are run by command (`make chaos`).
-
-They stand in the first folder that pytest collects, so that they begin with the first tests.
-"""
+"""Two short runs with fixed seeds; many long ones are run by command (`make chaos`)."""
 
 from __future__ import annotations
+
+import pytest
 
 from tests.chaos.run import run_seeds
 from tests.chaos.servers import BrokerKind
@@ -12,6 +11,7 @@ SEEDS = ((20261123, BrokerKind.VALKEY), (20261124, BrokerKind.RABBITMQ))
 SECONDS = 20.0
 
 
+@pytest.mark.long
 def test_nothing_is_lost_or_doubled_whatever_dies_breaks_or_refuses() -> None:
     found = list(run_seeds(SEEDS, SECONDS, parallel=len(SEEDS)))
     failed = [(outcome.as_line(), outcome.differences, kept) for outcome, kept in found if kept]

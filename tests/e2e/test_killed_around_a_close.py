@@ -13,6 +13,7 @@ from threading import Event as Flag
 from threading import Thread
 from typing import Any, NamedTuple
 
+import pytest
 from sqlalchemy import Engine, select
 
 from models import tables
@@ -157,6 +158,7 @@ def told(engine: Engine, kind: NoticeKind) -> list[dict[str, Any]]:
     return [row for row in read_table(engine, tables.notices) if row["kind"] == kind.value]
 
 
+@pytest.mark.long
 def test_runs_have_one_record_with_every_place_right_whoever_was_killed_s43(
     database_url: str, valkey_url: str, namespace: str, tmp_path: Path
 ) -> None:

@@ -204,6 +204,7 @@ class Comparison:
                 self.equal[user_id] = both
 
 
+@pytest.mark.long
 def test_at_every_hour_of_a_year_what_is_read_is_what_an_uninterrupted_run_has_s23_s26(
     steady: Engine, broken: Engine
 ) -> None:

@@ -12,16 +12,15 @@ boards are made anew, what changes is written there as well (S74).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, Engine
 
 from models.rankings import Rankings
 from models.rulebooks import Rulebooks
-from models.rules.boards import score_of
+from models.rules.boards import scores_of_all_time
 from models.rules.rankings import ALL, Board, Score
 from models.rules.rulebook import Rules
-from models.rules.runs import RunPeriod
 from models.statements import boards as statements
 from models.statements import users as user_statements
 from models.statements.boards import Touch
@@ -66,8 +65,9 @@ def _project(
     # What is read now is at least as new as every touch that was read before.
     user_ids = {user_id for touch in touches for user_id in touch.user_ids}
     if user_ids:
-        for board, user_id, score in _read_all_time(connection, rules, user_ids):
-            scores.setdefault(board, {})[user_id] = score
+        for user_id, state in user_statements.read_scored(connection, user_ids, rules.stamp):
+            for board, score in scores_of_all_time(rules.latest.boards, state):
+                scores.setdefault(board, {})[user_id] = score
     _put(connection, rankings, scores)
 
 
@@ -88,16 +88,3 @@ def _put(
         # One that is lost there is found to be so when it is to be put into place.
         rankings.put_all(anew, expected=begun, build=rebuild.build)
         statements.add_projected(connection, set(made) - set(begun), rebuild.build)
-
-
-def _read_all_time(
-    connection: Connection, rules: Rules, user_ids: Iterable[str]
-) -> Iterator[tuple[Board, str, Score | None]]:
-    """Yield what users have on the boards of all time, which follows from their states."""
-    for user_id, state in user_statements.read_scored(connection, user_ids, rules.stamp):
-        attributes = state.told.now()
-        for rule in rules.latest.boards:
-            if rule.runs.period is RunPeriod.ALL:
-                score = score_of(rule, state, ALL)
-                for segment in rule.segments(attributes, state.suspended):
-                    yield rule.board(ALL, segment), user_id, score

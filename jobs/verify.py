@@ -16,10 +16,10 @@ from sqlalchemy import Connection, Engine
 from models.folding import Refolded, refold
 from models.rankings import Rankings
 from models.rulebooks import Rulebooks
-from models.rules.boards import BoardRule, score_of
+from models.rules.boards import BoardRule, scores_of_all_time
 from models.rules.effects import NOT_FOLDED, Effects
 from models.rules.fold import advance
-from models.rules.rankings import ALL, Board, Score, Scores, rank
+from models.rules.rankings import Board, Score, Scores, rank
 from models.rules.rulebook import Rules
 from models.rules.runs import RunPeriod
 from models.rules.state import UserState
@@ -210,22 +210,17 @@ def _read_boards(connection: Connection, rules: Rules) -> Iterator[tuple[Board, 
     all_time: dict[Board, dict[str, Score]] = {}
     placed: dict[tuple[str, str], Sequence[str]] = {}
     boards = rules.latest.boards
+    with_runs = [rule for rule in boards if rule.runs.period is not RunPeriod.ALL]
     for user_id, state in user_statements.stream_scored(connection, rules.stamp):
+        for board, score in scores_of_all_time(boards, state):
+            if score is not None:
+                all_time.setdefault(board, {})[user_id] = score
         attributes = state.told.now()
-        for rule in boards:
-            segments = rule.segments(attributes, state.suspended)
-            if rule.runs.period is not RunPeriod.ALL:
-                placed[rule.id, user_id] = segments
-                continue
-            score = score_of(rule, state, ALL)
-            if score is None:
-                continue
-            for segment in segments:
-                all_time.setdefault(rule.board(ALL, segment), {})[user_id] = score
+        for rule in with_runs:
+            placed[rule.id, user_id] = rule.segments(attributes, state.suspended)
     yield from all_time.items()
-    for rule in boards:
-        if rule.runs.period is not RunPeriod.ALL:
-            yield from _read_runs(connection, rule, placed)
+    for rule in with_runs:
+        yield from _read_runs(connection, rule, placed)
 
 
 def _read_runs(

@@ -7,8 +7,8 @@ from itertools import islice
 
 from sqlalchemy import Connection
 
-from models.rules.boards import BoardRule, score_of
-from models.rules.rankings import ALL, Board, Score
+from models.rules.boards import BoardRule, scores_of_all_time
+from models.rules.rankings import Board, Score
 from models.rules.rulebook import Rules
 from models.rules.runs import RunPeriod
 from models.statements import boards as board_statements
@@ -23,9 +23,8 @@ def read_board(
     """Yield everyone's score on a board, as Postgres holds it, in no order."""
     if rule.runs.period is RunPeriod.ALL:
         for user_id, state in user_statements.stream_scored(connection, rules.stamp):
-            score = score_of(rule, state, ALL)
-            placed = rule.segments(state.told.now(), state.suspended)
-            if score is not None and board.segment in placed:
+            score = dict(scores_of_all_time((rule,), state)).get(board)
+            if score is not None:
                 yield user_id, score
         return
     scores = board_statements.read_scores(connection, (rule.name, rule.since, board.run))

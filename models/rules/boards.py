@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -118,3 +118,18 @@ def score_of(rule: BoardRule, state: ScoredState, run: str) -> Score | None:
         return Score(total.value, total.reached_at) if total and total.reached_at else None
     points = state.points.get(rule.subject)
     return Score(points.balance, points.reached_at) if points and points.reached_at else None
+
+
+def scores_of_all_time(
+    boards: Iterable[BoardRule], state: ScoredState
+) -> Iterator[tuple[Board, Score | None]]:
+    """Yield what the user has on the boards that never reset, of each segment that the user is in.
+
+    None where nothing was scored: who stands there has no place any more.
+    """
+    attributes = state.told.now()
+    for rule in boards:
+        if rule.runs.period is RunPeriod.ALL:
+            score = score_of(rule, state, ALL)
+            for segment in rule.segments(attributes, state.suspended):
+                yield rule.board(ALL, segment), score

@@ -110,6 +110,8 @@ users = Table(
     Column("closed_until", INSTANT),
     _txid(),
     _by_day("first_seen_at"),
+    # nearly always all have the same: it finds the others
+    Index(None, "stamp"),
     Index(None, "due_at", postgresql_where=text("due_at is not null")),
     Index(None, "mail_at", postgresql_where=text("mail_at is not null")),
     postgresql_with={"fillfactor": "70", "toast_tuple_target": "8160"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from alembic import command
@@ -12,9 +13,10 @@ from sqlalchemy import Connection, Engine, text
 
 LOCK_MILLISECONDS_MAX = 5_000
 """A statement that waits for a table lets everyone wait behind it."""
-_WAIT = text("set lock_timeout = 0")
+ALONE_SECONDS = 0.2
+"""How often a process asks whether another one still migrates."""
 # Held until the connection ends, so that processes which start together migrate once.
-_ALONE = text("select pg_advisory_lock(24228, 0)")
+_TRY_ALONE = text("select pg_try_advisory_lock(24228, 0)")
 _LIMITS = text(f"set lock_timeout = {LOCK_MILLISECONDS_MAX}; set statement_timeout = 0")
 _HERE = str(Path(__file__).parent)
 
@@ -28,8 +30,11 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
     """
     with engine.connect() as connection:
         try:
-            connection.execute(_WAIT)
-            connection.execute(_ALONE)
+            while not connection.execute(_TRY_ALONE).scalar_one():
+                # Who waits in Postgres has a transaction open, and an index that the other one
+                # builds beside everyone waits for its end: both would wait for ever.
+                connection.rollback()
+                time.sleep(ALONE_SECONDS)
             connection.execute(_LIMITS)
             connection.commit()
             config = _config()

@@ -16,8 +16,10 @@ from sqlalchemy import (
     case,
     exists,
     func,
+    or_,
     select,
     true,
+    union_all,
     update,
 )
 
@@ -90,13 +92,15 @@ _NEXT_SCORED = (
     .order_by(users.c.user_id)
     .limit(bindparam("limit"))
 )
-_NEXT_STALE = (
-    select(users.c.user_id)
-    .where(users.c.stamp != bindparam("stamp"))
-    .order_by(users.c.user_id)
-    .limit(bindparam("limit"))
-)
-_COUNT_STALE = select(func.count()).select_from(users).where(users.c.stamp != bindparam("stamp"))
+# No index finds what is unequal.
+_IS_STALE = (users.c.stamp < bindparam("stamp"), users.c.stamp > bindparam("stamp"))
+_NEXT_STALE = union_all(
+    *[
+        select(users.c.user_id).where(is_stale).order_by(users.c.stamp).limit(bindparam("limit"))
+        for is_stale in _IS_STALE
+    ]
+).limit(bindparam("limit"))
+_COUNT_STALE = select(func.count()).select_from(users).where(or_(*_IS_STALE))
 _COUNT = select(func.count()).select_from(users)
 _IDS = select(users.c.user_id).where(one_of(users.c.user_id, "user_ids"))
 # An update reserves the names of the table's own columns for its parameters.

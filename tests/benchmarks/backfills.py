@@ -17,7 +17,6 @@ import pyarrow as pa  # type: ignore[import-untyped] # has no types
 from pyarrow import parquet
 
 from jobs.backfills import ACTIVE, By, Context, run_chunk, start_backfill
-from jobs.follow_calendar import follow_calendar
 from models.rulebooks import Rulebooks
 from models.statements.backfills import Backfill, State, list_backfills, read_backfill
 from models.statements.users import count_users
@@ -47,7 +46,6 @@ from tests.benchmarks.live import (
 )
 from tests.servers import temporary_home
 from worker.serving import collect_rarely
-from worker.zones import tzdata_version
 
 ACTIVE_AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 USERS = 20_000
@@ -101,11 +99,8 @@ def run(quick: bool) -> Iterator[Figure]:
 
 def _rebuild_beside_events(standings: int, events_per_second: int, goal: str) -> Iterator[Figure]:
     with open_bench() as bench:
-        # Time has nothing to do for any of them meanwhile: neither is anything due, nor are time
-        # zones new.
-        now = datetime.now(UTC)
-        put_template(bench.engine, now)
-        sum(follow_calendar(bench.engine, Rulebooks(), tzdata_version(), now))
+        # Time has nothing to do for any of them meanwhile.
+        put_template(bench.engine, datetime.now(UTC))
         copy_template(bench.engine, standings)
         tidy(bench.engine)
         words = ("rebuild-rankings", "--leaderboard", "lessons")

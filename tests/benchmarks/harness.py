@@ -26,6 +26,7 @@ from sqlalchemy import Engine, text
 
 from jobs.apply_events import Kind, Received, apply_events
 from jobs.apply_program import apply_program
+from jobs.follow_calendar import follow_calendar
 from models.database import open_engine
 from models.migrations import upgrade
 from models.program import load_program
@@ -38,6 +39,7 @@ from streakline.redis_connection import open_redis
 from tests.servers import temporary_home
 from tests.stack import PROGRAM
 from worker.settings import Addresses, Settings, open_servers
+from worker.zones import tzdata_version
 
 METRIC = "lessons"
 DAYS = 3
@@ -108,7 +110,8 @@ def open_bench(program: str = PROGRAM) -> Iterator[Bench]:
 def put_template(engine: Engine, at: datetime) -> None:
     """Put a user there, called template, with one event: many are made of it by copying rows.
 
-    A state does not name its user, so that of one who did the same is everybody's.
+    A state does not name its user, so that of one who did the same is everybody's. Time zones are
+    new to nobody then, as on any day but that of a release of tzdata.
     """
     event = {
         "user_id": "template",
@@ -118,6 +121,7 @@ def put_template(engine: Engine, at: datetime) -> None:
     }
     received = Received(kind=Kind.EVENT, raw=event, received_at=at)
     apply_events(engine, Rulebooks(), [received], at)
+    sum(follow_calendar(engine, Rulebooks(), tzdata_version(), at))
 
 
 def copy_template(engine: Engine, count: int) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import CheckConstraint, Column, Engine, Integer, MetaData, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from models import tables
 from models.migrations import current_revision, newest_revision, upgrade
@@ -34,9 +35,16 @@ UNCOMPRESSED = """
 select attrelid::regclass::text, attname from pg_attribute join pg_class on attrelid = pg_class.oid
 where attstorage = 'e' and relkind = 'r' and relnamespace = 'public'::regnamespace
 """
-WAITING = """
-select count(*) from pg_locks where locktype = 'advisory' and classid = 24228 and not granted
+ASKING = """
+select count(*) from pg_stat_activity
+where datname = current_database() and query = 'ROLLBACK' and state = 'idle'
 """
+BUILDING = """
+select pid from pg_stat_activity
+where datname = current_database() and query ilike 'create index concurrently%'
+and wait_event_type = 'Lock'
+"""
+INVALID = "select indexrelid::regclass::text from pg_index where not indisvalid"
 
 
 @pytest.fixture
@@ -112,20 +120,44 @@ def test_upgrading_again_changes_nothing_and_keeps_the_rows(engine: Engine) -> N
 def test_two_processes_that_upgrade_an_empty_database_at_once_both_end_well(
     postgres_url: str,
 ) -> None:
-    """Both wait for the lock that this test holds, so that they go on side by side."""
+    """Both ask for the lock that this test holds, so that they go on side by side."""
     with (
         fresh_database(postgres_url) as url,
         opened(url) as engine,
         ProcessPoolExecutor(max_workers=2, mp_context=get_context("spawn")) as processes,
     ):
-        with engine.begin() as connection:
-            connection.execute(text("select pg_advisory_xact_lock(24228, 0)"))
-            assert current_revision(connection) is None
+        with (
+            engine.begin() as holder,
+            engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
+        ):
+            holder.execute(text("select pg_advisory_xact_lock(24228, 0)"))
+            assert current_revision(holder) is None
             running = [processes.submit(upgrade_at, url) for _ in range(2)]
             wait_until(
-                lambda: connection.execute(text(WAITING)).scalar_one() == 2,
-                message="both processes wait for the lock of migrations",
+                lambda: connection.execute(text(ASKING)).scalar_one() == 2,
+                message="both processes have asked for the lock of migrations in vain",
             )
         for process in running:
             process.result()
+        assert differences(engine, tables.metadata) == []
+
+
+def test_an_index_that_was_left_half_built_is_built_anew(postgres_url: str) -> None:
+    with fresh_database(postgres_url) as url, opened(url) as engine:
+        upgrade(engine, "0010")
+        with (
+            engine.connect().execution_options(isolation_level="REPEATABLE READ") as reader,
+            engine.connect().execution_options(isolation_level="AUTOCOMMIT") as operator,
+            ThreadPoolExecutor(max_workers=1) as beside,
+        ):
+            reader.execute(text("select 1"))
+            upgrading = beside.submit(upgrade, engine)
+            building = wait_until(lambda: operator.execute(text(BUILDING)).scalar())
+            operator.execute(text("select pg_terminate_backend(:pid)"), {"pid": building})
+            with pytest.raises(SQLAlchemyError):
+                upgrading.result()
+            assert operator.execute(text(INVALID)).scalars().all() == ["ix_users_stamp"]
+        upgrade(engine)
+        with engine.connect() as connection:
+            assert connection.execute(text(INVALID)).scalars().all() == []
         assert differences(engine, tables.metadata) == []

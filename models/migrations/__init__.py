@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from psycopg.errors import LockNotAvailable
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import OperationalError
 
 LOCK_MILLISECONDS_MAX = 5_000
 """A statement that waits for a table lets everyone wait behind it."""
-ALONE_SECONDS = 0.2
-"""How often a process asks whether another one still migrates."""
+_BRIEFLY = text("set lock_timeout = 200")
 # Held until the connection ends, so that processes which start together migrate once.
-_TRY_ALONE = text("select pg_try_advisory_lock(24228, 0)")
+_ALONE = text("select pg_advisory_lock(24228, 0)")
 _LIMITS = text(f"set lock_timeout = {LOCK_MILLISECONDS_MAX}; set statement_timeout = 0")
 _HERE = str(Path(__file__).parent)
 
@@ -30,11 +30,7 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
     """
     with engine.connect() as connection:
         try:
-            while not connection.execute(_TRY_ALONE).scalar_one():
-                # Who waits in Postgres has a transaction open, and an index that the other one
-                # builds beside everyone waits for its end: both would wait for ever.
-                connection.rollback()
-                time.sleep(ALONE_SECONDS)
+            _wait_alone(connection)
             connection.execute(_LIMITS)
             connection.commit()
             config = _config()
@@ -52,6 +48,24 @@ def current_revision(connection: Connection) -> str | None:
 def newest_revision() -> str | None:
     """Return the revision that this version of the code needs."""
     return ScriptDirectory.from_config(_config()).get_current_head()
+
+
+def _wait_alone(connection: Connection) -> None:
+    """Wait until no other process migrates.
+
+    It waits in short turns: who waits has a transaction open, and an index that the other process
+    builds beside everyone waits for its end. Both would wait for ever.
+    """
+    connection.execute(_BRIEFLY)
+    connection.commit()
+    while True:
+        try:
+            connection.execute(_ALONE)
+            return
+        except OperationalError as error:
+            connection.rollback()
+            if not isinstance(error.orig, LockNotAvailable):
+                raise
 
 
 def _config() -> Config:

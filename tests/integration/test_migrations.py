@@ -35,9 +35,8 @@ UNCOMPRESSED = """
 select attrelid::regclass::text, attname from pg_attribute join pg_class on attrelid = pg_class.oid
 where attstorage = 'e' and relkind = 'r' and relnamespace = 'public'::regnamespace
 """
-ASKING = """
-select count(*) from pg_stat_activity
-where datname = current_database() and query = 'ROLLBACK' and state = 'idle'
+WAITING = """
+select count(*) from pg_locks where locktype = 'advisory' and classid = 24228 and not granted
 """
 BUILDING = """
 select pid from pg_stat_activity
@@ -120,22 +119,19 @@ def test_upgrading_again_changes_nothing_and_keeps_the_rows(engine: Engine) -> N
 def test_two_processes_that_upgrade_an_empty_database_at_once_both_end_well(
     postgres_url: str,
 ) -> None:
-    """Both ask for the lock that this test holds, so that they go on side by side."""
+    """Both wait for the lock that this test holds, so that they go on side by side."""
     with (
         fresh_database(postgres_url) as url,
         opened(url) as engine,
         ProcessPoolExecutor(max_workers=2, mp_context=get_context("spawn")) as processes,
     ):
-        with (
-            engine.begin() as holder,
-            engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
-        ):
-            holder.execute(text("select pg_advisory_xact_lock(24228, 0)"))
-            assert current_revision(holder) is None
+        with engine.begin() as connection:
+            connection.execute(text("select pg_advisory_xact_lock(24228, 0)"))
+            assert current_revision(connection) is None
             running = [processes.submit(upgrade_at, url) for _ in range(2)]
             wait_until(
-                lambda: connection.execute(text(ASKING)).scalar_one() == 2,
-                message="both processes have asked for the lock of migrations in vain",
+                lambda: connection.execute(text(WAITING)).scalar_one() == 2,
+                message="both processes wait for the lock of migrations",
             )
         for process in running:
             process.result()

@@ -79,7 +79,11 @@ _IS_FRESH = users.c.stamp == bindparam("stamp")
 _EVERYONE = (
     select(users.c.user_id, _SCORED).where(_IS_FRESH).execution_options(yield_per=STREAMED_ROWS)
 )
-_SCORED_OF = select(users.c.user_id, _SCORED).where(_IS_FRESH, one_of(users.c.user_id, "user_ids"))
+# Not found by their stamps: right after a new program Postgres takes its stamp for rare, and would
+# look for these users among all who have it.
+_SCORED_OF = select(users.c.user_id, case((_IS_FRESH, _SCORED))).where(
+    one_of(users.c.user_id, "user_ids")
+)
 _NEXT_IDS = (
     select(users.c.user_id)
     .where(users.c.user_id > bindparam("after"))
@@ -258,7 +262,8 @@ def read_scored(
     """Yield the states of some users, in no order, but those that are to be folded anew first."""
     asked = {"user_ids": list(user_ids), "stamp": stamp}
     for user_id, state in connection.execute(_SCORED_OF, asked):
-        yield user_id, decode_scored(state)
+        if state is not None:
+            yield user_id, decode_scored(state)
 
 
 def stream_scored(connection: Connection, stamp: str) -> Iterator[tuple[str, ScoredState]]:
